@@ -1,0 +1,25 @@
+"""hund_tf: a person's 3D pose, shape, hands and face from a photo, by neural descent (HUND, CVPR 2021)."""
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "GenerativeBody": "hund_tf.body.generative_body",
+    "HundBody": "hund_tf.hund",
+    "HundConfig": "hund_tf.config",
+    "ImageEvidence": "hund_tf.state",
+    "ModelState": "hund_tf.state",
+    "Reconstruction": "hund_tf.reconstruct",
+    "Reconstructor": "hund_tf.reconstruct",
+    "SoftRasterizer": "hund_tf.geometry.soft_rasterizer",
+    "load_preset": "hund_tf.reconstruct",
+}
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name):
+    """Imports a public name when it is first used, so that `hund --help` need not wait for TensorFlow."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'hund_tf' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,0 +1,1 @@
+"""Geometry of tensors alone: rotations, kinematics, skinning, camera, rasterizer."""

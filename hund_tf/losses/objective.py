@@ -1,0 +1,78 @@
+"""L_u of Eq. 3: one packed state and the evidence in, its loss and what the loss is made of out."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hund_tf.geometry import camera
+from hund_tf.losses import alignment, priors
+from hund_tf.networks.context_encoder import READ_KEYPOINTS
+from hund_tf.sensing.heatmaps import CROP_SIZE
+
+_FAR = 2.0  # crop widths; a keypoint further off counts as this far
+
+
+class ObjectiveReport(NamedTuple):
+    """The objective at one state.
+
+    Attributes:
+        loss: L_u, `[B]`.
+        feedback: `[B, L]`, loss, its terms and the keypoints' residuals, for the descent cell.
+        keypoint_loss: L_k, `[B]`, in crop widths.
+        part_loss: L_b, `[B]`.
+        state: `ModelState` of the packed state.
+        body: `BodyOutput` of the state.
+    """
+
+    loss: tf.Tensor
+    feedback: tf.Tensor
+    keypoint_loss: tf.Tensor
+    part_loss: tf.Tensor
+    state: tuple
+    body: tuple
+
+
+class BodyObjective:
+    """`L_u = lambda_k L_k + lambda_b L_b + l(theta) + l(beta)` of a packed body state (Eq. 3).
+
+    Args:
+        body: `GenerativeBody`.
+        codec: `BodyStateCodec`.
+        config: `ObjectiveConfig`.
+        rasterizer: `SoftRasterizer` of square images, or None for an objective without L_b.
+    """
+
+    def __init__(self, body, codec, config, rasterizer=None):
+        self.body, self.codec, self.config, self.rasterizer = body, codec, config, rasterizer
+        if rasterizer is not None:
+            self._faces = tf.constant(body.faces("low"))
+            self._labels = tf.one_hot(body.part_labels("low"), 15)
+
+    def __call__(self, packed, summary):
+        state = self.codec.unpack(packed, summary.intrinsics, CROP_SIZE)
+        body = self.body(state, mesh="low")
+        keypoints = tf.gather(body.keypoints, READ_KEYPOINTS, axis=1)
+        residual = (camera.project(keypoints, summary.intrinsics) - summary.keypoints) / CROP_SIZE
+        weight = summary.confidence * tf.cast(summary.confidence > 0.05, tf.float32)
+        keypoint_loss = alignment.keypoint_alignment(residual, tf.zeros_like(residual), weight, limit=_FAR)
+        part_loss = self._part_loss(body.vertices, summary)
+        pose_prior = priors.gaussian_prior(state.theta)
+        shape_prior = priors.gaussian_prior(state.shape)
+        config = self.config
+        loss = (config.keypoint_weight * keypoint_loss + config.part_weight * part_loss
+                + config.pose_prior_weight * pose_prior + config.shape_prior_weight * shape_prior)
+        terms = tf.stack([loss, keypoint_loss * 10.0, part_loss, tf.math.log1p(pose_prior) * 0.2,
+                          tf.math.log1p(shape_prior) * 0.2], axis=-1)
+        pull = tf.clip_by_value(residual * 8.0, -3.0, 3.0) * weight[..., None]
+        pull = tf.reshape(pull, [-1, 2 * len(READ_KEYPOINTS)])
+        return ObjectiveReport(loss, tf.concat([terms, pull], axis=-1), keypoint_loss, part_loss, state, body)
+
+    def _part_loss(self, vertices, summary):
+        if self.rasterizer is None:
+            return tf.zeros_like(summary.intrinsics[:, 0])
+        size = self.rasterizer.image_size
+        part_maps = tf.nn.avg_pool2d(summary.part_maps, 60 // size, 60 // size, "VALID")
+        rendered = self.rasterizer(vertices, self._faces, self._labels, summary.intrinsics * (size / CROP_SIZE))
+        # Channel 0 of the one-hot labels is empty: the background is what no face covers.
+        rendered = tf.concat([1.0 - rendered[..., -1:], rendered[..., 1:]], axis=-1)
+        return alignment.part_alignment(rendered, part_maps)

@@ -1,0 +1,261 @@
+"""A photo in, a posed body for every person out: detector, crops, evidence, descent, one 3D scene."""
+
+import time
+from typing import List, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hund_tf import presets
+from hund_tf.geometry import camera
+from hund_tf.hund import HundBody
+from hund_tf.networks.context_encoder import summarize
+from hund_tf.sensing import crops
+from hund_tf.sensing.detector import PersonDetector
+from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
+from hund_tf.sensing.landmarks import LandmarkNetworks
+from hund_tf.sensing.landmark_sensing import LandmarkSensing
+from hund_tf.sensing.part_segmentation import PartSegmentation
+from hund_tf.state import ImageEvidence, ModelState
+
+
+class Person(NamedTuple):
+    """One reconstructed person; NumPy arrays, camera frame, metres.
+
+    Attributes:
+        box: `[4]`, x, y, width, height, pixels of the photo.
+        score: float, the detector's, 0 to 1.
+        state: `ModelState` of vectors: theta `[306]`, shape `[16]`, expression `[20]`, rotation `[6]`,
+            translation `[3]`.
+        vertices: `[V, 3]`.
+        faces: `[F, 3]`, vertex indices.
+        joints3d: `[63, 3]`.
+        keypoints3d: `[137, 3]`, OpenPose order.
+        keypoints2d: `[137, 2]`, their projection, pixels of the photo.
+        keypoint_confidence: `[137]`, of the detections, 0 where unseen.
+        detected_keypoints2d: `[137, 2]`, pixels of the photo.
+        joint_rotations: `[63, 3, 3]`, local, relative to the T-pose.
+        stage_losses: `[M + 1]`, L_u, that of s_0 first.
+        stage_states: `[M + 1, S]`, packed.
+    """
+
+    box: np.ndarray
+    score: float
+    state: ModelState
+    vertices: np.ndarray
+    faces: np.ndarray
+    joints3d: np.ndarray
+    keypoints3d: np.ndarray
+    keypoints2d: np.ndarray
+    keypoint_confidence: np.ndarray
+    detected_keypoints2d: np.ndarray
+    joint_rotations: np.ndarray
+    stage_losses: np.ndarray
+    stage_states: np.ndarray
+
+
+class Reconstruction(NamedTuple):
+    """All people of one photo, in one camera space.
+
+    Attributes:
+        image_size: (H, W).
+        intrinsics: `[4]`, fx, fy, cx, cy, pixels.
+        intrinsics_source: str, "given" or "default (fx = fy = max(H, W))".
+        people: list of `Person`, by score.
+        timings: dict, seconds of each part.
+    """
+
+    image_size: tuple
+    intrinsics: np.ndarray
+    intrinsics_source: str
+    people: List[Person]
+    timings: dict
+
+
+class Reconstructor(tf.Module):
+    """The whole line from photo to bodies, of one preset.
+
+    Args:
+        hund: `HundBody`, with weights.
+        segmentation: `PartSegmentation`, with weights.
+        metadata: dict, of the preset.
+        detector: `PersonDetector`; the packaged one if None.
+        landmarks: `LandmarkNetworks`; the packaged ones if None.
+    """
+
+    def __init__(self, hund, segmentation, metadata, detector=None, landmarks=None):
+        super().__init__(name="reconstructor")
+        self.hund, self.metadata = hund, metadata
+        self.detector = PersonDetector() if detector is None else detector
+        self.sensing = LandmarkSensing(LandmarkNetworks() if landmarks is None else landmarks, segmentation)
+        specs = ImageEvidence(*(tf.TensorSpec(shape, tf.float32) for shape in (
+            (None, MAP_SIZE, MAP_SIZE, 256), (None, MAP_SIZE, MAP_SIZE, 137), (None, MAP_SIZE, MAP_SIZE, 15),
+            (None, 25, 3), (None, 25), (None, 4))))
+        self._encode = tf.function(self._encode_eagerly, input_signature=[specs])
+        self._step = tf.function(self.hund.neural_descent.cell.__call__, reduce_retracing=True)
+        self._judge = tf.function(self._judge_eagerly, reduce_retracing=True)
+        self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), input_signature=[
+            ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))])
+
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
+        """Finds the people in a photo and gives each a posed body.
+
+        Args:
+            image: uint8 `[H, W, 3]`, RGB.
+            intrinsics: fx, fy, cx, cy in pixels; `fx = fy = max(H, W)` and the centre if None.
+            boxes: `[N, 4]`, x, y, width, height in pixels, to skip the detector.
+            num_stages: int, M; the preset's if None.
+            max_people: int, keep that many of the best; all if None.
+
+        Returns:
+            `Reconstruction`; no people is a normal answer.
+
+        Raises:
+            ValueError: if an argument breaks its rule.
+        """
+        image = _checked_image(image)
+        height, width = image.shape[:2]
+        source = "given"
+        if intrinsics is None:
+            intrinsics, source = camera.default_intrinsics(height, width), "default (fx = fy = max(H, W))"
+        intrinsics = _checked_intrinsics(intrinsics)
+        if max_people is not None and max_people < 1:
+            raise ValueError(f"`max_people` must be at least 1. Received: {max_people}.")
+        clock = _Clock()
+        pixels = tf.constant(image)
+        if boxes is None:
+            boxes, scores = (x.numpy() for x in self.detector(pixels))
+        else:
+            boxes = _checked_boxes(boxes)
+            scores = np.ones(len(boxes), np.float32)
+        order = np.argsort(-scores, kind="stable")[:max_people]
+        boxes, scores = boxes[order], scores[order]
+        clock.lap("detection")
+        if not len(boxes):
+            return Reconstruction((height, width), intrinsics, source, [], clock.laps)
+        people = self._reconstruct_boxes(pixels, intrinsics, boxes, scores, num_stages, clock)
+        return Reconstruction((height, width), intrinsics, source, people, clock.laps)
+
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
+        crop_images, crop_from_image = crops.crop_images(pixels, tf.constant(boxes, tf.float32), CROP_SIZE)
+        crop_from_image = crop_from_image.numpy()
+        crop_intrinsics = crops.crop_intrinsics(intrinsics, crop_from_image)
+        clock.lap("crops")
+        landmarks = self.sensing.find_landmarks(crop_images)
+        clock.lap("landmarks", landmarks.keypoints)
+        evidence = self.sensing.describe(landmarks, tf.constant(crop_intrinsics, tf.float32))
+        clock.lap("parts", evidence.part_maps)
+        summary, context, packed = self._encode(evidence)
+        clock.lap("context", context)
+        states, reports = self._descend(packed, context, summary, num_stages, clock)
+        state = reports[-1].state
+        body = self._pose(state)
+        clock.lap("body", body.vertices)
+        keypoints2d = camera.project(body.keypoints, tf.tile(tf.constant(intrinsics)[None], [len(boxes), 1])).numpy()
+        detected = _to_image(landmarks.keypoints.numpy(), crop_from_image)
+        losses = np.stack([r.loss.numpy() for r in reports], 1)
+        packed = np.stack([s.numpy() for s in states], 1)
+        columns = [x.numpy() for x in (*state, *body, landmarks.confidence)]
+        faces = self.hund.body.faces("full")
+        people = []
+        for i in range(len(boxes)):
+            theta, shape, expression, rotation, translation, vertices, joints, keypoints, turns, confidence = (
+                x[i] for x in columns)
+            people.append(Person(
+                box=boxes[i], score=float(scores[i]),
+                state=ModelState(theta, shape, expression, rotation, translation), vertices=vertices, faces=faces,
+                joints3d=joints, keypoints3d=keypoints, keypoints2d=keypoints2d[i], keypoint_confidence=confidence,
+                detected_keypoints2d=detected[i], joint_rotations=turns, stage_losses=losses[i],
+                stage_states=packed[i]))
+        return people
+
+    def _descend(self, packed, context, summary, num_stages, clock):
+        descent = self.hund.neural_descent
+        stages = descent.num_stages if num_stages is None else num_stages
+        if stages < 0:
+            raise ValueError(f"`num_stages` must not be negative. Received: {num_stages}.")
+        memory = descent.cell.initial_memory(tf.shape(packed)[0])
+        states, reports = [packed], [self._judge(packed, summary)]
+        clock.lap("stage 0", reports[-1].loss)
+        for i in range(stages):
+            packed, memory = self._step(packed, memory, reports[-1].feedback, context)
+            states.append(packed)
+            reports.append(self._judge(packed, summary))
+            clock.lap(f"stage {i + 1}", reports[-1].loss)
+        return states, reports
+
+    def _encode_eagerly(self, evidence):
+        summary = summarize(evidence)
+        context, packed = self.hund.context_encoder(summary, self.hund.codec.initial(tf.shape(evidence.intrinsics)[0]))
+        return summary, context, packed
+
+    def _judge_eagerly(self, packed, summary):
+        return self.hund.objective(packed, summary)
+
+
+def load_preset(name="body"):
+    """Loads a preset by name or folder.
+
+    Args:
+        name: str, "body" or the path of a preset folder.
+
+    Returns:
+        `Reconstructor`.
+
+    Raises:
+        FileNotFoundError: if there is no such preset; lists where it was looked for.
+        ValueError: if a file's checksum or the weights do not match.
+    """
+    folder = presets.find(name)
+    metadata = presets.read_metadata(folder)
+    hund = HundBody(presets.read_config(folder))
+    segmentation = PartSegmentation()
+    maps = tf.zeros([1, MAP_SIZE, MAP_SIZE, 137])
+    features, _ = segmentation(maps, maps[..., 0])
+    hund.build_weights()
+    hund.load_weights(f"{folder}/weights.h5")
+    segmentation.load_weights(f"{folder}/parts.h5")
+    return Reconstructor(hund, segmentation, metadata)
+
+
+class _Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self):
+        self.laps, self._last = {}, time.perf_counter()
+
+    def lap(self, name, wait_for=None):
+        if wait_for is not None:
+            wait_for.numpy()
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _to_image(points_crop, crop_from_image):
+    """Crop pixels `[N, K, 2]` to photo pixels by the inverse of `crop_from_image` `[N, 3, 3]`."""
+    image_from_crop = np.linalg.inv(crop_from_image)
+    return np.einsum("nij,nkj->nki", image_from_crop[:, :2, :2], points_crop) + image_from_crop[:, None, :2, 2]
+
+
+def _checked_image(image):
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"`image` must be uint8 [H, W, 3], RGB. Received: {image.dtype} {image.shape}.")
+    return np.ascontiguousarray(image)
+
+
+def _checked_intrinsics(intrinsics):
+    values = np.asarray(intrinsics, np.float32)
+    if values.shape != (4,) or not np.all(np.isfinite(values)) or values[0] <= 0 or values[1] <= 0:
+        raise ValueError("`intrinsics` must be (fx, fy, cx, cy), finite, fx and fy positive, in pixels. "
+                         f"Received: {intrinsics}.")
+    return values
+
+
+def _checked_boxes(boxes):
+    values = np.asarray(boxes, np.float32).reshape(-1, 4) if np.size(boxes) == 0 else np.asarray(boxes, np.float32)
+    if values.ndim != 2 or values.shape[1] != 4 or not np.all(np.isfinite(values)) or np.any(values[:, 2:] <= 0):
+        raise ValueError("`boxes` must be [N, 4], x, y, width, height in pixels with positive size. "
+                         f"Received: {boxes}.")
+    return values

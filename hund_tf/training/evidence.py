@@ -1,0 +1,214 @@
+"""Degraded evidence: what is true of a scene in, what detectors would say of it out.
+
+The figures are those of real detectors: 2 to 3 % of the box with outliers, drop-outs, swapped
+sides, and a 3D estimate with structured error of about 79 mm after Procrustes alignment.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hund_tf.sensing.heatmaps import CROP_SIZE
+
+# How much harder than the average each BODY_25 point is to find.
+_HARDNESS = (.5, .8, .8, .9, 1.1, .8, .9, 1.1, .9, 1.2, 1., 1.1, 1.2, 1., 1.1, .5, .5, .5, .5, 1.2, 1.2, 1.1, 1.2, 1.2, 1.1)
+_SMALL_TOES = (20, 23)  # no detector of ours sees them
+_SWAPS = (  # left-right confusions and how often: legs, lower legs, arms, all
+    (.015, ((10, 13), (11, 14), (19, 22), (21, 24))), (.01, ((11, 14), (19, 22), (21, 24))),
+    (.01, ((3, 6), (4, 7))), (.01, ((4, 7),)),
+    (.012, ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (19, 22), (21, 24), (15, 16), (17, 18))))
+
+
+class DetectedEvidence(NamedTuple):
+    """Detections of one crop.
+
+    Attributes:
+        keypoints: `[B, 137, 2]`, pixels of the crop.
+        confidence: `[B, 137]`, 0 where unseen.
+        person_mask: `[B, 60, 60]` in [0, 1].
+        part_labels: int32 `[B, 60, 60]`, true labels of what is seen (occluders removed).
+        landmarks3d: `[B, 25, 3]`, metres, mid-hip centred.
+        landmarks3d_confidence: `[B, 25]`.
+    """
+
+    keypoints: tf.Tensor
+    confidence: tf.Tensor
+    person_mask: tf.Tensor
+    part_labels: tf.Tensor
+    landmarks3d: tf.Tensor
+    landmarks3d_confidence: tf.Tensor
+
+
+class _Draws:
+    """Random numbers of one seed, a new stream at each call."""
+
+    def __init__(self, seed):
+        self._seed, self._count = seed, 0
+
+    def _next(self):
+        self._count += 1
+        return tf.random.experimental.stateless_fold_in(self._seed, self._count)
+
+    def normal(self, *shape):
+        return tf.random.stateless_normal(shape, self._next())
+
+    def uniform(self, low, high, *shape):
+        return tf.random.stateless_uniform(shape, self._next(), low, high)
+
+    def chance(self, share, *shape):
+        return self.uniform(0.0, 1.0, *shape) < share
+
+
+def detect(scene, points_ray, seed, noise=1.0):
+    """Says of a scene what detectors would say.
+
+    Args:
+        scene: dict with `keypoints` `[B, 137, 2]`, `image_bounds` `[B, 4]`, `part_labels` `[B, 60, 60]`.
+        points_ray: `[B, 25, 3]`, true BODY_25 points in the frame of the ray through the crop's centre, metres.
+        seed: int tensor `[2]`.
+        noise: float, scale of every error; 0 gives clean evidence.
+
+    Returns:
+        `DetectedEvidence`.
+    """
+    draw = _Draws(seed)
+    batch = tf.shape(scene["keypoints"])[0]
+    truth = scene["keypoints"]
+    body = truth[:, :25]
+    box = tf.reduce_max(tf.reduce_max(body, 1) - tf.reduce_min(body, 1), -1)[:, None, None]
+    box = tf.minimum(box, CROP_SIZE)
+    found = _misplaced(_redefined(body, draw, batch, noise), box, draw, batch, noise)
+    hidden, occluder = _occluders(truth, draw, batch, noise)
+    confidence = _body_confidence(body, found, box, hidden[:, :25], scene["image_bounds"], draw, batch, noise)
+    face, face_confidence = _cluster(truth[:, 25:95], .012, .3, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
+    hands = [_cluster(truth[:, a:b], .05, .45, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
+             for a, b in ((95, 116), (116, 137))]
+    labels = tf.where(occluder, 0, tf.cast(scene["part_labels"], tf.int32))
+    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, draw, batch, noise)
+    return DetectedEvidence(
+        keypoints=tf.concat([found, face, hands[0][0], hands[1][0]], 1),
+        confidence=tf.concat([confidence, face_confidence, hands[0][1], hands[1][1]], 1),
+        person_mask=_mask(labels, draw, batch, noise), part_labels=labels,
+        landmarks3d=landmarks3d, landmarks3d_confidence=landmarks3d_confidence)
+
+
+def _redefined(body, draw, batch, noise):
+    """Hips and shoulders as detectors place them, 30 to 60 mm from where a skeleton has them."""
+    points = tf.unstack(body, axis=1)
+    up = points[1] - points[8]
+    for right, left, low, high, lift in ((9, 12, -.15, .5, .015), (2, 5, -.15, .15, -.01)):
+        half = (points[left] - points[right]) / 2
+        wide = draw.uniform(low, high, batch, 1) * noise
+        rise = (draw.normal(batch, 1) * .04 + lift) * up * noise
+        points[left] += wide * half + rise
+        points[right] += -wide * half + rise
+    points[8] = (points[9] + points[12]) / 2
+    points[1] = (points[2] + points[5]) / 2
+    return tf.stack(points, axis=1)
+
+
+def _misplaced(body, box, draw, batch, noise):
+    for share, pairs in _SWAPS:
+        order = list(range(25))
+        for a, b in pairs:
+            order[a], order[b] = b, a
+        swapped = draw.chance(share * noise, batch, 1, 1)
+        body = tf.where(swapped, tf.gather(body, order, axis=1), body)
+    spread = tf.exp(.5 * draw.normal(batch, 1, 1)) * .015 * noise
+    error = draw.normal(batch, 25, 2) * spread * tf.constant(_HARDNESS)[:, None]
+    outlier = draw.chance(.03 * noise, batch, 25, 1)
+    return body + (error + tf.where(outlier, draw.normal(batch, 25, 2) * .13, 0.0)) * box
+
+
+def _inside(points, bounds):
+    low = tf.maximum(bounds[:, None, :2], 0.0)
+    high = tf.minimum(bounds[:, None, 2:], CROP_SIZE)
+    return tf.reduce_all((points > low) & (points < high), -1)
+
+
+def _body_confidence(truth, found, box, hidden, bounds, draw, batch, noise):
+    error = tf.norm(found - truth, axis=-1) / box[..., 0]
+    lost = draw.chance(.03 * noise, batch, 25)
+    face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
+    lost |= draw.chance(.06 * noise, batch, 1) & face
+    lost |= draw.chance(.15 * noise, batch, 25) & tf.constant([i in (17, 18, 16, 15) for i in range(25)])
+    lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
+    lost |= hidden & draw.chance(.7, batch, 25)
+    lost |= ~_inside(truth, bounds) & draw.chance(.85, batch, 25)
+    lost |= ~_inside(found, bounds)
+    sure = draw.uniform(.65, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
+    sure -= .3 * tf.cast(hidden, tf.float32)
+    confidence = tf.clip_by_value(sure, .06, 1.0) * tf.cast(~lost, tf.float32)
+    seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
+    return confidence * seen
+
+
+def _cluster(points, jitter, lost_share, bounds, hidden, draw, batch, noise):
+    """A face or a hand: found or lost as one, with a common shift and a small jitter of its own size."""
+    size = tf.reduce_max(tf.reduce_max(points, 1) - tf.reduce_min(points, 1), -1)[:, None, None]
+    shift = draw.normal(batch, 1, 2) * .06 * noise + draw.normal(batch, points.shape[1], 2) * jitter * noise
+    found = points + shift * size
+    lost = draw.chance(lost_share, batch, 1) | (tf.reduce_mean(tf.cast(hidden, tf.float32), 1, keepdims=True) > .3)
+    lost |= ~_inside(found, bounds)
+    confidence = draw.uniform(.6, 1.0, batch, 1) * tf.cast(~lost, tf.float32)
+    return found, confidence
+
+
+def _occluders(keypoints, draw, batch, noise):
+    """One box a scene, in some of them, in front of the person: hidden points, covered map pixels."""
+    centre = draw.uniform(0.0, CROP_SIZE, batch, 1, 2)
+    half = draw.uniform(15.0, 110.0, batch, 1, 2)
+    present = draw.chance(.3 * noise, batch, 1)
+    hidden = tf.reduce_all(tf.abs(keypoints - centre) < half, -1) & present
+    pixel = (tf.range(60, dtype=tf.float32) + .5) * (CROP_SIZE / 60)
+    columns = tf.abs(pixel - centre[..., 0]) < half[..., 0]
+    rows = tf.abs(pixel - centre[..., 1]) < half[..., 1]
+    return hidden, rows[:, :, None] & columns[:, None, :] & present[..., None]
+
+
+def _mask(labels, draw, batch, noise):
+    """A soft mask with wandering edges, clothes and now and then a hole or a foreign blob."""
+    mask = tf.cast(labels > 0, tf.float32)[..., None]
+    soft = tf.nn.avg_pool2d(mask, 3, 1, "SAME")
+    wander = tf.image.resize(draw.normal(batch, 8, 8, 1), [60, 60], method="bicubic")
+    grow = draw.normal(batch, 1, 1, 1) * .15 + .08
+    soft = tf.sigmoid((soft - .5 + noise * (.2 * wander + grow)) * 9.0) * tf.cast(soft + grow * noise > .02, tf.float32)
+    blob, present = draw.uniform(0., 60., batch, 1, 1, 2), draw.chance(.12 * noise, batch, 1, 1, 1)
+    grid = tf.stack(tf.meshgrid(tf.range(60.), tf.range(60.)), -1)[None]
+    near = tf.reduce_sum(tf.square((grid - blob) / draw.uniform(2., 9., batch, 1, 1, 2)), -1, keepdims=True) < 1
+    sign = tf.cast(draw.chance(.5, batch, 1, 1, 1), tf.float32)
+    soft = tf.where(near & present, sign, soft)
+    soft = tf.where(draw.chance(.03 * noise, batch, 1, 1, 1), 0.0, soft)
+    return soft[..., 0]
+
+
+def _landmarks3d(points, draw, batch, noise):
+    """The landmark network's 3D estimate: tilted, flattened, with errors that grow along the limbs."""
+    points = points - points[:, 8:9]
+    angles = draw.normal(batch, 3) * tf.constant([.20, .16, .05]) * noise
+    x, y, z = tf.split(points, 3, -1)
+    for axis in range(3):
+        c, s = tf.cos(angles[:, axis, None, None]), tf.sin(angles[:, axis, None, None])
+        if axis == 0:
+            y, z = c * y - s * z, s * y + c * z
+        elif axis == 1:
+            x, z = c * x + s * z, c * z - s * x
+        else:
+            x, y = c * x - s * y, s * x + c * y
+    flatten = 1.0 + (draw.uniform(.6, 1.15, batch, 1, 1) - 1.0) * noise
+    points = tf.concat([x, y, z * flatten], -1) * (1.0 + .07 * noise * draw.normal(batch, 1, 1))
+    error = draw.normal(batch, 25, 3) * .028 * tf.exp(.4 * draw.normal(batch, 1, 1))
+    limbs = draw.normal(batch, 4, 3) * .05
+    reach = [[0.0] * 4 for _ in range(25)]
+    for limb, (middle, ends) in enumerate(((3, (4,)), (6, (7,)), (10, (11, 22, 24)), (13, (14, 19, 21)))):
+        reach[middle][limb] = .4
+        for end in ends:
+            reach[end][limb] = 1.0
+    error += tf.einsum("kl,bld->bkd", tf.constant(reach), limbs)
+    points += error * tf.constant([1.0, 1.0, 1.6]) * noise
+    points -= points[:, 8:9]
+    wrong = draw.chance(.05 * noise, batch, 1, 1)
+    points = tf.where(wrong, tf.roll(points, 1, 0), points)
+    known = ~draw.chance(.06, batch, 1)
+    seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
+    return points, draw.uniform(.5, 1.0, batch, 25) * tf.cast(known, tf.float32) * seen

@@ -1,0 +1,139 @@
+"""Rendered training scenes: poses in, posed bodies before sampled cameras with their crops out.
+
+A scene is what is true; `evidence` degrades it anew each time it is drawn.
+"""
+
+import numpy as np
+import tensorflow as tf
+from scipy.spatial.transform import Rotation
+
+from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
+from hund_tf.state import EXPRESSION, SHAPE, THETA_BODY, THETA_HAND, ModelState
+from hund_tf.visualization import renderer
+
+_IMAGE_SIDE = 1000.0  # pixels of the longer side; only ratios matter
+_MIN_VISIBLE = 6  # of the 25 body keypoints
+
+
+def sample_scenes(body, poses, rng, render=True):
+    """Places bodies before cameras.
+
+    Args:
+        body: `GenerativeBody`.
+        poses: `[N, 22, 3, 3]`, local rotations, the pelvis first.
+        rng: `np.random.Generator`.
+        render: bool, whether to render part labels (a few milliseconds a scene).
+
+    Returns:
+        dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
+        `expression`, `rotation`, `translation`, crop `intrinsics`, `keypoints` `[137, 2]` in crop pixels,
+        `image_bounds` `[4]` (x0, y0, x1, y1 of the photo, crop pixels) and `part_labels` uint8 `[60, 60]`.
+    """
+    count = len(poses)
+    state = _sample_state(body, poses, rng)
+    posed = body(ModelState(*(tf.constant(x, tf.float32) for x in state)), mesh=None)
+    points = posed.keypoints.numpy().astype(np.float64)
+    camera_rotation = _sample_camera_rotations(count, rng)
+    points = np.einsum("nij,nkj->nki", camera_rotation, points)
+    rotation = camera_rotation @ _columns(state.rotation)
+
+    focal = rng.uniform(0.8, 2.0, count) * _IMAGE_SIDE
+    aspect = np.exp(rng.uniform(np.log(0.5), np.log(1.8), count))
+    width = np.where(aspect > 1, 1.0, aspect) * _IMAGE_SIDE
+    height = np.where(aspect > 1, 1.0 / aspect, 1.0) * _IMAGE_SIDE
+    translation = _place(points[:, :25], focal, width, height, rng)
+    points = points + translation[:, None]
+    pixels = points[..., :2] / np.maximum(points[..., 2:], 0.05) * focal[:, None, None]
+    pixels += np.stack([width, height], -1)[:, None] / 2
+
+    origin, side, enough = _crop(pixels, width, height, rng)
+    enough &= points[:, :25, 2].min(1) > 0.15
+    scale = CROP_SIZE / side
+    intrinsics = np.stack([focal, focal, width / 2 - origin[:, 0], height / 2 - origin[:, 1]], -1) * scale[:, None]
+    corners = np.concatenate([-origin, np.stack([width, height], -1) - origin], -1)
+    scenes = {
+        "theta": state.theta, "shape": state.shape, "expression": state.expression,
+        "rotation": np.concatenate([rotation[..., 0], rotation[..., 1]], -1), "translation": translation,
+        "intrinsics": intrinsics, "keypoints": (pixels - origin[:, None]) * scale[:, None, None],
+        "image_bounds": corners * scale[:, None]}
+    scenes = {name: value[enough].astype(np.float32) for name, value in scenes.items()}
+    if render:
+        scenes["part_labels"] = _render(body, scenes)
+    return scenes
+
+
+def _sample_state(body, poses, rng):
+    count = len(poses)
+    rotations = np.tile(np.eye(3), (count, len(body.joint_names), 1, 1))
+    rotations[:, 1:22] = poses[:, 1:]
+    theta = body.theta_from_rotations(tf.constant(rotations, tf.float32)).numpy()
+    hands = rng.normal(0, 0.8, (count, 2 * THETA_HAND))
+    pelvis = poses[:, 0]
+    return ModelState(
+        theta=np.concatenate([theta[:, :THETA_BODY], hands], -1), shape=rng.normal(size=(count, SHAPE)),
+        expression=rng.normal(0, 0.6, (count, EXPRESSION)),
+        rotation=np.concatenate([pelvis[..., 0], pelvis[..., 1]], -1), translation=np.zeros((count, 3)))
+
+
+def _columns(rotation6):
+    first, second = rotation6[:, :3], rotation6[:, 3:]
+    return np.stack([first, second, np.cross(first, second)], -1)
+
+
+def _sample_camera_rotations(count, rng):
+    """Camera-from-world rotations: any heading, mostly level, some from above, below or tumbling."""
+    pitch = np.clip(rng.normal(0, 13, count), -45, 45)
+    pitch = np.where(rng.random(count) < 0.12, rng.uniform(-40, 75, count), pitch)
+    angles = np.stack([rng.normal(0, 7, count), pitch], -1)
+    view = Rotation.from_euler("ZX", angles, degrees=True)
+    heading = Rotation.from_euler("y", rng.uniform(0, 360, count), degrees=True)
+    upright = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
+    rotation = (view * upright * heading).as_matrix()
+    tumbling = rng.random(count) < 0.06
+    return np.where(tumbling[:, None, None], rotation @ Rotation.random(count, rng).as_matrix(), rotation)
+
+
+def _place(points, focal, width, height, rng):
+    """Translations `[N, 3]` that put the body somewhere in the image at a sampled size."""
+    count = len(points)
+    extent = np.ptp(points[..., :2], axis=1).max(1) * 1.1 + 0.1
+    share = rng.uniform(0.3, 1.0, count)
+    share = np.where(rng.random(count) < 0.15, rng.uniform(0.1, 0.3, count), share)
+    share = np.where(rng.random(count) < 0.15, rng.uniform(1.0, 1.9, count), share)  # half bodies
+    depth = focal * extent / (share * height)
+    depth = np.maximum(depth, 0.5 - points[..., 2].min(1))
+    half = share * height / 2
+    reach = np.stack([np.maximum(width / 2 - 0.6 * half, 0.08 * width),
+                      np.maximum(height / 2 - half, 0.2 * half)], -1)
+    pixel = rng.uniform(-1, 1, (count, 2)) * reach
+    centre = (points.max(1) + points.min(1))[:, :2] / 2
+    return np.concatenate([pixel / focal[:, None] * depth[:, None] - centre, depth[:, None]], -1)
+
+
+def _crop(pixels, width, height, rng):
+    """Square crops around what the image shows: origin `[N, 2]`, side `[N]`, and which rows show enough."""
+    limit = np.stack([width, height], -1)[:, None]
+    seen = np.all((pixels > 0) & (pixels < limit), -1)
+    enough = seen[:, :25].sum(1) >= _MIN_VISIBLE
+    low = np.where(seen[..., None], pixels, np.inf).min(1)
+    high = np.where(seen[..., None], pixels, -np.inf).max(1)
+    low, high = np.where(enough[:, None], low, 0.0), np.where(enough[:, None], high, 1.0)
+    size = np.maximum((high - low).max(1), 1.0)
+    side = size * rng.uniform(1.08, 1.5, len(size))
+    centre = (low + high) / 2 + rng.normal(0, 0.035, (len(size), 2)) * size[:, None]
+    return centre - side[:, None] / 2, side, enough
+
+
+def _render(body, scenes):
+    faces, labels = body.faces("low"), body.part_labels("low")
+    state = ModelState(*(tf.constant(scenes[name]) for name in ModelState._fields))
+    vertices = body(state, mesh="low").vertices.numpy()
+    face_labels = labels[faces[:, 0]].astype(np.uint8)
+    maps = np.stack([
+        renderer.label_map(v, faces, face_labels, k * (MAP_SIZE / CROP_SIZE), MAP_SIZE)
+        for v, k in zip(vertices, scenes["intrinsics"])])
+    pixel = (np.arange(MAP_SIZE) + 0.5) * (CROP_SIZE / MAP_SIZE)
+    bounds = scenes["image_bounds"]
+    columns = (pixel > bounds[:, :1]) & (pixel < bounds[:, 2:3])
+    rows = (pixel > bounds[:, 1:2]) & (pixel < bounds[:, 3:4])
+    return np.where(rows[:, :, None] & columns[:, None, :], maps, 0).astype(np.uint8)

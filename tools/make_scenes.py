@@ -1,0 +1,50 @@
+"""Makes scene files to train on: sampled bodies before sampled cameras, with rendered part labels.
+
+    python tools/make_scenes.py --motion body22_permissive.npz --out scenes/train --count 60000
+"""
+
+import argparse
+import os
+import time
+
+import numpy as np
+
+from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.training.poses import MotionLibrary
+from hund_tf.training.scenes import sample_scenes
+
+_DRAW = 512
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--motion", required=True, help=".npz of motion capture (README, Motion data)")
+    parser.add_argument("--out", required=True, help="files are named OUT-000.npz and so on")
+    parser.add_argument("--count", type=int, default=60000)
+    parser.add_argument("--per-file", type=int, default=4096)
+    parser.add_argument("--split", choices=("train", "validation"), default="train")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    body, motion = GenerativeBody.from_asset(), MotionLibrary(args.motion)
+    done, started = 0, time.time()
+    for index in range((args.count + args.per_file - 1) // args.per_file):
+        path = f"{args.out}-{index:03d}.npz"
+        want = min(args.per_file, args.count - done)
+        done += want
+        if os.path.exists(path):
+            continue
+        rng = np.random.default_rng([args.seed, index, args.split == "validation"])
+        parts, have = [], 0
+        while have < want:
+            poses = motion.sample(_DRAW, args.split, rng, made_up=args.split == "train")
+            parts.append(sample_scenes(body, poses, rng))
+            have += len(parts[-1]["theta"])
+        scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
+        np.savez(path + ".tmp.npz", **scenes)
+        os.replace(path + ".tmp.npz", path)
+        print(f"{path}: {done} scenes, {done / (time.time() - started):.0f} a second", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Trains the networks on scene files made by tools/make_scenes.py. A run that was cut off goes on when started again.
+
+    python tools/train.py parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
+    python tools/train.py body --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' \\
+        --parts runs/parts/parts.h5 --run runs/body
+    python tools/train.py preset --parts runs/parts/parts.h5 --weights runs/body/weights.h5 --out my_preset
+"""
+
+import argparse
+
+from hund_tf import presets
+from hund_tf.config import HundConfig
+from hund_tf.hund import HundBody
+from hund_tf.training import train
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("parts", "body"):
+        command = commands.add_parser(name)
+        command.add_argument("--scenes", required=True, help="pattern of training scene files")
+        command.add_argument("--validation", required=True, help="pattern of held-out scene files")
+        command.add_argument("--run", required=True, help="folder of the run")
+        command.add_argument("--epochs", type=int, default=8 if name == "parts" else 20)
+        command.add_argument("--steps-per-epoch", type=int, default=400 if name == "parts" else 1000)
+        command.add_argument("--batch-size", type=int, default=32)
+        command.add_argument("--seed", type=int, default=0)
+        if name == "body":
+            command.add_argument("--parts", required=True, help="weights of the part CNN")
+            command.add_argument("--learning-rate", type=float, default=6e-4)
+            command.add_argument("--start-from", help="weights to start from")
+    preset = commands.add_parser("preset")
+    preset.add_argument("--parts", required=True)
+    preset.add_argument("--weights", required=True)
+    preset.add_argument("--out", required=True)
+    args = parser.parse_args()
+    common = ("epochs", "steps_per_epoch", "batch_size", "seed")
+    if args.command == "parts":
+        train.train_parts(args.scenes, args.validation, args.run, **{k: getattr(args, k) for k in common})
+    elif args.command == "body":
+        train.train_body(args.scenes, args.validation, args.parts, args.run, learning_rate=args.learning_rate,
+                         start_from=args.start_from, **{k: getattr(args, k) for k in common})
+    else:
+        model = HundBody(HundConfig())
+        model.build_weights()
+        model.load_weights(args.weights)
+        presets.save(args.out, model, train.new_segmentation(args.parts), {
+            "name": "body", "licence": "Apache-2.0", "data": "rendered scenes of the packaged body; motion capture: see README",
+            "trainable_parameters": train.trainable_count(model)})
+
+
+if __name__ == "__main__":
+    main()
