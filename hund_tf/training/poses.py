@@ -99,7 +99,7 @@ def sitting(pose, rng, share):
         flexion = common_hip + rng.normal(0, 10, count)
         bent = Rotation.from_euler("xzy", np.stack([-flexion, rng.normal(0, 8, count), outward], -1), degrees=True)
         pose = _replace(pose, _put(pose, hip, bent), [hip], leg)
-        bent = Rotation.from_euler("x", np.clip(common_knee + rng.normal(0, 12, count), 0, 150), degrees=True)
+        bent = _about("x", np.clip(common_knee + rng.normal(0, 12, count), 0, 150))
         pose = _replace(pose, _put(pose, knee, bent), [knee], leg)
     lean = Rotation.from_euler("xyz", rng.normal(0, (12, 8, 6), (count, 3)) + np.array([6, 0, 0]), degrees=True)
     for joint in (3, 6, 9):
@@ -119,9 +119,9 @@ def reaching(pose, rng, share):
         length = np.linalg.norm(axis, axis=1, keepdims=True)
         angle = np.arctan2(length[:, 0], np.sum(rest * direction, 1))
         swing = Rotation.from_rotvec(axis / np.maximum(length, 1e-9) * angle[:, None])
-        twist = Rotation.from_euler("x", rng.uniform(-80, 80, count), degrees=True)
+        twist = _about("x", rng.uniform(-80, 80, count))
         pose = _replace(pose, _put(pose, shoulder, swing * twist), [shoulder], chosen)
-        bend = Rotation.from_euler("y", -sign * rng.uniform(0, 145, count), degrees=True)
+        bend = _about("y", -sign * rng.uniform(0, 145, count))
         pose = _replace(pose, _put(pose, elbow, bend), [elbow], chosen)
     return pose
 
@@ -136,6 +136,10 @@ def noisy(pose, rng):
     turn = Rotation.from_rotvec((rng.normal(size=(count, JOINTS, 3)) * sigma).reshape(-1, 3))
     turned = (_rotations(pose) * turn).as_quat()[:, [3, 0, 1, 2]]
     return turned.reshape(pose.shape)
+
+
+def _about(axis, degrees):
+    return Rotation.from_euler(axis, degrees[:, None], degrees=True)
 
 
 def _put(pose, joint, rotation):

@@ -86,11 +86,11 @@ def _sample_camera_rotations(count, rng):
     pitch = np.where(rng.random(count) < 0.12, rng.uniform(-40, 75, count), pitch)
     angles = np.stack([rng.normal(0, 7, count), pitch], -1)
     view = Rotation.from_euler("ZX", angles, degrees=True)
-    heading = Rotation.from_euler("y", rng.uniform(0, 360, count), degrees=True)
+    heading = Rotation.from_euler("y", rng.uniform(0, 360, (count, 1)), degrees=True)
     upright = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
     rotation = (view * upright * heading).as_matrix()
     tumbling = rng.random(count) < 0.06
-    return np.where(tumbling[:, None, None], rotation @ Rotation.random(count, rng).as_matrix(), rotation)
+    return np.where(tumbling[:, None, None], rotation @ Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix(), rotation)
 
 
 def _place(points, focal, width, height, rng):

@@ -1,0 +1,57 @@
+"""Degraded evidence: clean at zero noise, repeatable by seed, errors of the size that was asked for."""
+
+import numpy as np
+import tensorflow as tf
+
+from hund_tf.training import evidence
+
+SEED = tf.constant([3, 5], tf.int64)
+
+
+def scene(batch=64):
+    rng = np.random.default_rng(0)
+    labels = np.zeros((batch, 60, 60), np.uint8)
+    labels[:, 15:45, 20:40] = 1
+    return {"keypoints": tf.constant(rng.uniform(120, 360, (batch, 137, 2)), tf.float32),
+            "image_bounds": tf.constant(np.tile([-50.0, -50.0, 600.0, 600.0], (batch, 1)), tf.float32),
+            "part_labels": tf.constant(labels)}
+
+
+POINTS = tf.constant(np.random.default_rng(1).normal(0, 0.4, (64, 25, 3)), tf.float32)
+
+
+def test_zero_noise_is_the_truth():
+    truth = scene()
+    found = evidence.detect(truth, POINTS, SEED, noise=0.0)
+    derived = [i for i in range(25) if i not in (1, 8)]  # neck and mid-hip are midpoints
+    np.testing.assert_allclose(tf.gather(found.keypoints, derived, axis=1), tf.gather(truth["keypoints"], derived, axis=1),
+                               atol=1e-3)
+    np.testing.assert_allclose(found.landmarks3d, POINTS - POINTS[:, 8:9], atol=1e-5)
+    np.testing.assert_array_equal(found.part_labels, truth["part_labels"])
+    inside = found.person_mask.numpy()[:, 17:43, 22:38]
+    assert inside.min() > 0.9 and found.person_mask.numpy()[:, :10].max() < 0.1
+
+
+def test_same_seed_same_evidence():
+    first, second = (evidence.detect(scene(), POINTS, SEED) for _ in range(2))
+    for a, b in zip(first, second):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_noise_is_of_the_size_of_real_detectors():
+    truth = scene()
+    found = evidence.detect(truth, POINTS, SEED)
+    box = 240.0
+    error = np.linalg.norm(found.keypoints[:, :25] - truth["keypoints"][:, :25], axis=-1) / box
+    seen = found.confidence[:, :25].numpy() > 0
+    assert 0.01 < np.median(error[seen]) < 0.04
+    assert 0.6 < seen.mean() < 0.95
+    assert np.all(found.confidence.numpy()[:, [20, 23]] == 0)
+
+
+def test_points_outside_the_photo_are_unseen():
+    truth = scene()
+    truth["image_bounds"] = tf.tile(tf.constant([[0.0, 0.0, 480.0, 240.0]]), [64, 1])
+    found = evidence.detect(truth, POINTS, SEED)
+    below = found.keypoints[..., 1].numpy() > 240
+    assert np.all(found.confidence.numpy()[below] == 0)

@@ -1,0 +1,62 @@
+"""Training poses: split by clip, mirror, and the poses that are made up."""
+
+import numpy as np
+import pytest
+
+from hund_tf.training import poses
+
+
+@pytest.fixture(name="motion_file")
+def fixture_motion_file(tmp_path):
+    rng = np.random.default_rng(0)
+    quaternions = rng.normal(size=(200, 22, 4))
+    quaternions /= np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    path = tmp_path / "motion.npz"
+    np.savez(path, quat_wxyz_local=quaternions.astype(np.float16), clip_id=np.repeat(np.arange(20), 10),
+             clip_names=np.array([f"walk {i}" if i < 10 else f"dance {i}" for i in range(20)]))
+    return str(path)
+
+
+def test_samples_are_rotations(motion_file):
+    sample = poses.MotionLibrary(motion_file).sample(50, "train", np.random.default_rng(1))
+    assert sample.shape == (50, 22, 3, 3)
+    np.testing.assert_allclose(sample @ np.swapaxes(sample, -1, -2), np.broadcast_to(np.eye(3), sample.shape), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(sample), 1.0, atol=1e-9)
+
+
+def test_held_out_clips_are_not_trained_on(motion_file):
+    library = poses.MotionLibrary(motion_file)
+    rng = np.random.default_rng(2)
+    train, held_out = (library.frames(500, split, rng) for split in ("train", "validation"))
+    keys = [{tuple(np.round(f.ravel()[:8], 4)) for f in frames} for frames in (train, held_out)]
+    assert keys[0] and keys[1] and not keys[0] & keys[1]
+
+
+def test_mirroring_twice_changes_nothing():
+    pose = np.random.default_rng(3).normal(size=(4, 22, 4))
+    rng = np.random.default_rng(4)
+    np.testing.assert_allclose(poses.mirrored(poses.mirrored(pose, rng, 1.0), rng, 1.0), pose)
+
+
+def test_sitting_bends_thighs_forward_and_shins_back():
+    rest = np.tile([1.0, 0.0, 0.0, 0.0], (200, 22, 1))
+    bent = poses._matrices(poses.sitting(rest, np.random.default_rng(5), 1.0))
+    thigh = bent[:, 1] @ [0.0, -1.0, 0.0]
+    shin = bent[:, 1] @ bent[:, 4] @ [0.0, -1.0, 0.0]
+    moved = np.abs(bent[:, 1] - np.eye(3)).max((1, 2)) > 1e-6
+    assert moved.mean() > 0.7
+    assert (thigh[moved, 2] > 0).mean() > 0.95  # forward is +z
+    assert (shin[moved, 2] < thigh[moved, 2] + 0.05).mean() > 0.95
+
+
+def test_elbows_bend_the_forearm_forward_at_rest():
+    rest = np.tile([1.0, 0.0, 0.0, 0.0], (300, 22, 1))
+    moved = poses._matrices(poses.reaching(rest, np.random.default_rng(6), 1.0))
+    forearm = moved[:, 18] @ [1.0, 0.0, 0.0]  # in the frame of the left upper arm
+    assert np.all(forearm[:, 2] >= -1e-9)
+
+
+def test_a_file_without_clips_is_refused(tmp_path):
+    np.savez(tmp_path / "bad.npz", quat_wxyz_local=np.zeros((3, 22, 4)))
+    with pytest.raises(ValueError, match="lacks .*clip_id"):
+        poses.MotionLibrary(str(tmp_path / "bad.npz"))
