@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import struct
 import warnings
 from typing import NamedTuple, Optional
 
@@ -12,7 +13,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MIN_SIDE = 16  # pixels
 MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
               f"{MAX_PIXELS // 1_000_000} megapixels.")
 # EXIF tags (CIPA DC-008).
@@ -87,7 +88,7 @@ def read_photo(path):
         raise ImageError(f"{path}: {_SIZE_RULE} Received: {int(count.group()) / 1e6:,.0f} megapixels.") from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:  # what Pillow's readers raise
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:  # what Pillow's readers raise
         if isinstance(error, PermissionError):
             raise ImageError(f"{path}: the file must be readable. Received: permission denied.") from None
         raise ImageError(f"{path}: the photo must be complete. Received: a damaged or truncated file "

@@ -1,0 +1,297 @@
+"""The `hund` command: arguments in, exit code out. TensorFlow is loaded only when a photo waits.
+
+Exit codes: 0 all done; 1 something failed that is no fault of the input; 2 a photo or an argument is bad.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+import hund_tf
+from hund_tf import images, outputs
+
+EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
+MAX_STAGES = 50
+
+_RECONSTRUCT_HELP = """\
+Finds the people in photos and gives each a posed 3D body.
+
+For each photo NAME it writes to the output folder:
+  NAME.png    the bodies drawn over the photo, and seen from two other sides
+  NAME.glb    all bodies in one 3D scene, in metres (opens in Blender, Windows 3D Viewer, ...)
+  NAME.json   per person: 2D and 3D keypoints, pose, shape, position, and the camera that was used
+
+Without PATH it takes the sample photo that comes with the package."""
+_RECONSTRUCT_EXAMPLES = """\
+examples:
+  hund reconstruct                           the sample photo
+  hund reconstruct me.jpg -o results
+  hund reconstruct holiday/ 'trip/*.jpg' --max-people 4 --format json,png
+  hund reconstruct me.jpg --intrinsics 1400,1400,960,540
+
+exit code: 0 if every photo was read (a photo without people is fine), 2 if one could not be read or an
+argument is wrong, 1 if something else failed. A bad photo does not stop the others. Files of an earlier
+run with the same name are replaced; photos are never overwritten."""
+
+
+def main(arguments=None):
+    """Runs the command; returns its exit code (argparse itself exits with 2 on bad arguments)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help()
+        return EXIT_BAD_INPUT
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("hund: interrupted; the files written so far are whole.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="hund", description="3D pose, shape, hands and face of every person in a photo (HUND).",
+        epilog="`hund COMMAND --help` explains a command. Start with `hund reconstruct`.")
+    parser.add_argument("--version", action="version", version=f"hund_tf {hund_tf.__version__}")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add_command in COMMANDS:
+        add_command(commands)
+    return parser
+
+
+def _add_reconstruct(commands):
+    parser = commands.add_parser(
+        "reconstruct", help="photos in, posed 3D bodies out", description=_RECONSTRUCT_HELP,
+        epilog=_RECONSTRUCT_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="photo, folder of photos, or quoted pattern (default: the sample photo)")
+    parser.add_argument("-o", "--output", default="hund_out", metavar="OUT", help="output folder (default: %(default)s)")
+    parser.add_argument("--format", dest="formats", type=_formats, default=("json", "glb", "png"), metavar="LIST",
+                        help=f"what to write, of {','.join(outputs.FORMATS)} (default: json,glb,png)")
+    parser.add_argument("--intrinsics", type=_intrinsics, metavar="fx,fy,cx,cy",
+                        help="camera in pixels of the upright photo, for all photos (default: from EXIF, else "
+                             "fx = fy = longer side, centre in the middle)")
+    parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
+                        help="where a person is, in pixels, in place of the detector; once per person, one photo only")
+    parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
+    parser.add_argument("--stages", type=_count(0, MAX_STAGES), metavar="N",
+                        help="refinement stages (default: the preset's, 5)")
+    parser.add_argument("--preset", default="body", metavar="NAME",
+                        help="networks to use: a name from `hund presets` or a folder (default: %(default)s)")
+    parser.set_defaults(run=_reconstruct)
+
+
+def _add_presets(commands):
+    parser = commands.add_parser("presets", help="list the trained networks at hand")
+    parser.set_defaults(run=_list_presets)
+
+
+# Another subcommand is another function here: it adds its parser and sets `run`.
+COMMANDS = (_add_reconstruct, _add_presets)
+
+
+def _list_presets(options):
+    del options
+    from hund_tf import presets
+
+    for name in presets.packaged():
+        print(name)
+    return EXIT_OK
+
+
+def _reconstruct(options):
+    paths, problems = images.find_photos(options.paths or [SAMPLE])
+    stems = outputs.output_stems(paths)
+    complaint = _complaint(options, paths, stems)
+    if complaint:
+        return _fail(complaint)
+    total = len(paths) + len(problems)
+    for _, sentence in problems:
+        _say_error(sentence)
+    if not paths:
+        return EXIT_BAD_INPUT
+    first_photo = _first_readable(paths)  # a wrong path is told at once, not after loading the networks
+    model = names = None
+    if first_photo is not None:
+        try:
+            os.makedirs(options.output, exist_ok=True)
+        except OSError as error:
+            return _fail(f"--output must be a folder that can be made. Received: {error}.")
+        try:
+            model, names = _load(options.preset)
+        except (FileNotFoundError, ValueError, ImportError) as error:
+            return _fail(str(error))
+    show = _Progress(len(paths))
+    failures = []
+    for path, stem in zip(paths, stems):
+        try:
+            photo = images.read_photo(path)
+        except images.ImageError as error:
+            problems.append((path, str(error)))
+            show.error(str(error))
+            continue
+        try:
+            show.line(_one(options, model, names, photo, path, stem))
+        except OSError as error:  # the disk is full or the folder closed: the next photo would fail too
+            show.close()
+            return _fail(f"{options.output}: the results must be writable. Received: {error}.", EXIT_FAILED)
+        except Exception as error:  # one photo must not stop the others; it is listed and the exit code is 1
+            failures.append((path, f"{path}: {type(error).__name__}: {error}"))
+            show.error(failures[-1][1])
+    show.close()
+    if total > 1 and (problems or failures):
+        _say_error(f"{len(problems) + len(failures)} of {total} could not be done:")
+        for _, sentence in problems + failures:
+            print(f"  {sentence}", file=sys.stderr)
+    if failures:
+        return EXIT_FAILED
+    return EXIT_BAD_INPUT if problems else EXIT_OK
+
+
+def _one(options, model, names, photo, path, stem):
+    """Reconstructs and writes one photo; returns its summary line."""
+    start = time.perf_counter()
+    intrinsics, source = options.intrinsics, "given"
+    if intrinsics is None:
+        intrinsics, source = photo.intrinsics, photo.intrinsics_source
+    result = model.reconstruct(photo.pixels, intrinsics=intrinsics, boxes=options.boxes,
+                               num_stages=options.stages, max_people=options.max_people)
+    if intrinsics is not None:
+        result = result._replace(intrinsics_source=source)
+    written = outputs.write(result, photo.pixels, options.output, stem, path, names, options.preset, options.formats)
+    count = len(result.people)
+    found = "no people found" if not count else "1 person" if count == 1 else f"{count} people"
+    notes = f" ({'; '.join(photo.notes)})" if photo.notes else ""
+    kinds = ",".join(os.path.splitext(name)[1][1:] for name in written)
+    files = f"{os.path.join(options.output, stem)}.{kinds}" if written else "nothing to write"
+    return f"{path}: {found}, {time.perf_counter() - start:.1f} s -> {files}{notes}"
+
+
+def _complaint(options, paths, stems):
+    """A sentence if the options do not fit together, else None."""
+    if options.boxes and len(paths) != 1:
+        return f"--box must go with exactly one photo. Received: {len(paths)} photos."
+    if os.path.exists(options.output) and not os.path.isdir(options.output):
+        return f"--output must be a folder. Received: {options.output}, which is a file."
+    photos = {os.path.realpath(path): path for path in paths}
+    for stem in stems:
+        for kind in options.formats:
+            target = os.path.join(options.output, f"{stem}.{kind}")
+            if os.path.realpath(target) in photos:
+                return (f"No output may replace a photo. Received: {target}, which is one of the photos; "
+                        "choose another --output folder.")
+    return None
+
+
+def _first_readable(paths):
+    for path in paths:
+        try:
+            images.read_photo(path)
+            return path
+        except images.ImageError:
+            pass
+    return None
+
+
+def _load(preset):
+    """The model of a preset, quietly, and the names of its keypoints and joints."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")  # of other packages; ours are errors or printed lines
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    model = hund_tf.load_preset(preset)
+    body = model.hund.body
+    return model, (body.keypoint_names, body.joint_names)
+
+
+class _Progress:
+    """A bar on stderr for more than one photo; lines that do not disturb it."""
+
+    def __init__(self, total):
+        self._bar = None
+        if total > 1:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="photo", file=sys.stderr, dynamic_ncols=True)
+
+    def line(self, text):
+        self._print(text, sys.stdout)
+
+    def error(self, text):
+        self._print(f"hund: {text}", sys.stderr)
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+
+    def _print(self, text, file):
+        if self._bar is None:
+            print(text, file=file, flush=True)
+        else:
+            self._bar.write(text, file=file)
+            self._bar.update()
+
+
+def _fail(sentence, code=EXIT_BAD_INPUT):
+    _say_error(sentence)
+    return code
+
+
+def _say_error(sentence):
+    print(f"hund: {sentence}", file=sys.stderr)
+
+
+def _formats(text):
+    kinds = tuple(dict.fromkeys(kind.strip().lower() for kind in text.split(",") if kind.strip()))
+    if not kinds or not set(kinds) <= set(outputs.FORMATS):
+        raise argparse.ArgumentTypeError(f"must be a comma-separated list of {', '.join(outputs.FORMATS)}. Received: {text!r}.")
+    return kinds
+
+
+def _intrinsics(text):
+    values = _numbers(text, "fx,fy,cx,cy")
+    if values[0] <= 0 or values[1] <= 0:
+        raise argparse.ArgumentTypeError(f"fx and fy must be positive. Received: {text!r}.")
+    return values
+
+
+def _box(text):
+    values = _numbers(text, "x,y,w,h")
+    if values[2] <= 0 or values[3] <= 0:
+        raise argparse.ArgumentTypeError(f"width and height must be positive. Received: {text!r}.")
+    return values
+
+
+def _numbers(text, form):
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 4 or not all(abs(value) < 1e7 for value in values):
+        raise argparse.ArgumentTypeError(f"must be four numbers {form}. Received: {text!r}.")
+    return values
+
+
+def _count(least, most=None):
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least or (most is not None and value > most):
+            limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
+            raise argparse.ArgumentTypeError(f"must be a whole number {limit}. Received: {text!r}.")
+        return value
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""A reconstruction in, files out: `<stem>.json`, `<stem>.glb` (.obj, .ply) and `<stem>.png`, each whole or not at all."""
+
+import json
+import math
+import os
+import tempfile
+
+import numpy as np
+
+import hund_tf
+
+FORMATS = ("json", "glb", "obj", "ply", "png")
+MAX_OVERLAY_SIDE = 1280  # pixels of the photo's longer side in the overlay; larger photos are drawn smaller
+_MESH_FORMATS = ("glb", "obj", "ply")
+
+UNITS = {
+    "length": "metres",
+    "pixels": "pixels of the upright photo (after EXIF rotation)",
+    "angle": "rotation matrices and 6D rotations, no unit",
+    "codes": "theta, shape and expression are codes with a standard normal prior",
+}
+FRAMES = {
+    "camera": "right-handed: +x right, +y down, +z forward; origin at the camera. keypoints3d, joints3d, vertices and "
+              "translation are in this frame",
+    "image": "(x, y), origin at the corner of the top-left pixel, whose centre is at (0.5, 0.5)",
+    "body": "+y up, the person faces +z, its left is +x; origin at the pelvis. "
+            "camera_point = R(rotation) @ body_point + translation",
+    "rotation": "6 numbers: first column of R, then second column; the third is their cross product",
+    "joint_rotations": "3 x 3, of a joint relative to its parent; identity everywhere is the T-pose",
+    "mesh files": "the camera scene turned half round its x axis, as viewers expect: +x right, +y up, -z forward",
+}
+
+
+def describe(reconstruction, image, names, preset=None):
+    """The reconstruction as plain lists and words, ready for `json`.
+
+    Args:
+        reconstruction: `Reconstruction`.
+        image: str, the photo's path as the user gave it.
+        names: pair of lists of str, the 137 keypoints and 63 joints.
+        preset: str, name of the preset.
+
+    Returns:
+        dict, without NaN: a number that is not finite is None. Pixels are rounded to 0.01, metres to 0.00001.
+    """
+    height, width = reconstruction.image_size
+    return {
+        "image": image,
+        "width": int(width),
+        "height": int(height),
+        "camera": {"intrinsics": _plain(reconstruction.intrinsics, 3), "source": reconstruction.intrinsics_source},
+        "units": UNITS,
+        "frames": FRAMES,
+        "version": hund_tf.__version__,
+        "preset": preset,
+        "timings": {name: _plain(seconds, 4) for name, seconds in reconstruction.timings.items()},
+        "people": [_person(person, *names) for person in reconstruction.people],
+    }
+
+
+def write(reconstruction, pixels, folder, stem, image, names, preset=None, formats=("json", "glb", "png")):
+    """Writes the files of one photo; those of an earlier run with the same name are replaced.
+
+    Args:
+        reconstruction: `Reconstruction`.
+        pixels: uint8 `[H, W, 3]`, RGB, the photo.
+        folder: str, made if missing.
+        stem: str, file name without suffix.
+        image: str, the photo's path as the user gave it.
+        names: pair of lists of str, keypoints and joints.
+        preset: str, name of the preset.
+        formats: some of `FORMATS`.
+
+    Returns:
+        list of str, the paths written. A photo without people has no mesh file.
+
+    Raises:
+        OSError: if a file cannot be written; an old file of that name is then still whole.
+    """
+    os.makedirs(folder, exist_ok=True)
+    written = []
+    for kind in formats:
+        path = os.path.join(folder, f"{stem}.{kind}")
+        if kind == "json":
+            _write_json(describe(reconstruction, image, names, preset), path)
+        elif kind == "png":
+            write_atomically(path, lambda temporary: save_png(draw(reconstruction, pixels), temporary))
+        elif reconstruction.people:
+            _write_mesh(reconstruction, path)
+        else:
+            if os.path.exists(path):
+                os.remove(path)  # of an earlier run: it would contradict the JSON beside it
+            continue
+        written.append(path)
+    return written
+
+
+def draw(reconstruction, pixels):
+    """The overlay, uint8 `[H', W', 3]`: meshes over the photo, beside other viewpoints; the photo if nobody is there."""
+    pixels, intrinsics = _shrink(pixels, np.asarray(reconstruction.intrinsics, np.float64))
+    if not reconstruction.people:
+        return pixels
+    from hund_tf.visualization import overlay
+
+    return overlay.draw_overlay(pixels, [(p.vertices, p.faces) for p in reconstruction.people], intrinsics)
+
+
+def save_png(pixels, path):
+    """Writes uint8 `[H, W, 3]` RGB as PNG."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, format="PNG")
+
+
+def output_stems(paths):
+    """A file stem for each photo, no two alike: `name`, then `name-2`, `name-3` for later photos of that name.
+
+    Upper and lower case count as the same, as some file systems do.
+    """
+    own = [os.path.splitext(os.path.basename(path))[0] for path in paths]
+    taken, stems = set(), []
+    reserved = {stem.lower() for stem in own}
+    for stem in own:
+        candidate, number = stem, 1
+        while candidate.lower() in taken or (number > 1 and candidate.lower() in reserved):
+            number += 1
+            candidate = f"{stem}-{number}"
+        taken.add(candidate.lower())
+        stems.append(candidate)
+    return stems
+
+
+def write_atomically(path, write_to):
+    """Calls `write_to(temporary path)` with the same suffix in the same folder, then moves the result to `path`."""
+    folder, name = os.path.split(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=os.path.splitext(name)[1], dir=folder)
+    os.close(handle)
+    try:
+        write_to(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+
+
+def _person(person, keypoint_names, joint_names):
+    state = person.state
+    return {
+        "box": _plain(person.box, 2),
+        "score": _plain(person.score, 4),
+        "keypoints2d": _plain(person.keypoints2d, 2),
+        "keypoints3d": _plain(person.keypoints3d, 5),
+        "keypoint_confidence": _plain(person.keypoint_confidence, 4),
+        "keypoint_names": list(keypoint_names),
+        "detected_keypoints2d": _plain(person.detected_keypoints2d, 2),
+        "joints3d": _plain(person.joints3d, 5),
+        "joint_names": list(joint_names),
+        "joint_rotations": _plain(person.joint_rotations, 6),
+        "theta": _plain(state.theta, 5),
+        "shape": _plain(state.shape, 5),
+        "expression": _plain(state.expression, 5),
+        "rotation": _plain(state.rotation, 6),
+        "translation": _plain(state.translation, 5),
+        "stage_losses": _plain(person.stage_losses, 6),
+    }
+
+
+def _plain(values, digits):
+    """Rounded Python numbers in nested lists; None for what is not finite."""
+    if isinstance(values, list):
+        return [_plain(value, digits) for value in values]
+    if isinstance(values, float):
+        return round(values, digits) if math.isfinite(values) else None
+    return _plain(np.asarray(values, np.float64).tolist(), digits)
+
+
+def _shrink(pixels, intrinsics):
+    height, width = pixels.shape[:2]
+    scale = MAX_OVERLAY_SIDE / max(height, width)
+    if scale >= 1.0:
+        return pixels, intrinsics
+    from hund_tf.images import opencv
+
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    factors = np.array([size[0] / width, size[1] / height] * 2)
+    cv2 = opencv()
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), intrinsics * factors
+
+
+def _write_json(content, path):
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+    def save(temporary):
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    write_atomically(path, save)
+
+
+def _write_mesh(reconstruction, path):
+    from hund_tf.visualization import mesh_export
+
+    mesh_export.export_scene(path, [(p.vertices, p.faces) for p in reconstruction.people])
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
