@@ -1,0 +1,98 @@
+"""An image and person boxes in, square crops and their maps out; and Eq. 1, the crop's intrinsics."""
+
+import tensorflow as tf
+
+from hund_tf.sensing.sampling import sample_regions
+
+CROP_SIZE = 480  # paper, Sec. 2.1
+CROP_MARGIN = 1.2  # crop side over the longer side of the person's box
+
+
+def crop_images(image, boxes, size=CROP_SIZE, margin=CROP_MARGIN, border="constant"):
+    """Cuts a square around each box; down-scaling does not alias.
+
+    Letters: N boxes.
+
+    Args:
+        image: `[H, W, 3]` uint8, or float32 in [0, 1].
+        boxes: `[N, 4]`, x, y, width, height in pixels; may reach over the border.
+        size: int, side of a crop in pixels.
+        margin: float, crop side over the longer box side.
+        border: what is seen outside the image: "constant" (black) or "replicate".
+
+    Returns:
+        `(crops, crop_from_image)`: `[N, size, size, 3]` float32 in [0, 1], and affine maps
+        `[N, 2, 3]`: `points_crop = crop_from_image @ [x, y, 1]`, pixels to pixels.
+
+    Raises:
+        ValueError: if `image` is not `[H, W, 3]` or `boxes` not `[N, 4]`.
+    """
+    image, boxes = tf.convert_to_tensor(image), tf.cast(boxes, tf.float32)
+    if image.shape.rank != 3 or image.shape[-1] != 3:
+        raise ValueError(f"`image` must be [H, W, 3]. Received: {image.shape}.")
+    if boxes.shape.rank != 2 or boxes.shape[-1] != 4:
+        raise ValueError(f"`boxes` must be [N, 4]. Received: {boxes.shape}.")
+    scale = 1 / 255 if image.dtype == tf.uint8 else 1.0
+    values = tf.cast(image, tf.float32)[None] * scale
+    side = tf.maximum(tf.reduce_max(boxes[:, 2:], -1), 1.0) * margin
+    center = boxes[:, :2] + boxes[:, 2:] / 2
+    regions = tf.concat([center, side[:, None], tf.zeros_like(side)[:, None]], -1)
+    crops = sample_regions(values, regions, size, tf.zeros([tf.shape(boxes)[0]], tf.int32), border)
+    return crops, crop_from_image_matrix(center - side[:, None] / 2, size / side)
+
+
+def crop_from_image_matrix(corners, scales):
+    """`[N, 2]` top-left corners in image pixels and `[N]` scales -> affine maps `[N, 2, 3]`."""
+    linear = tf.eye(2) * scales[:, None, None]
+    return tf.concat([linear, -(corners * scales[:, None])[..., None]], -1)
+
+
+def to_crop(points_image, crop_from_image):
+    """`[N, K, 2]` image pixels -> crop pixels."""
+    return tf.einsum("nij,nkj->nki", crop_from_image[..., :2], points_image) + crop_from_image[:, None, :, 2]
+
+
+def to_image(points_crop, crop_from_image):
+    """`[N, K, 2]` crop pixels -> image pixels: the inverse of `to_crop`."""
+    moved = points_crop - crop_from_image[:, None, :, 2]
+    return moved / crop_from_image[:, None, 0, :1]
+
+
+def intrinsics_warp(scale, offset):
+    """The 5x5 matrix K of Eq. 1 for `pixels_crop = scale * pixels_image + offset`.
+
+    Args:
+        scale: `[N]` or `[N, 2]` (x, y).
+        offset: `[N, 2]` crop pixels.
+
+    Returns:
+        `[N, 5, 5]`; it acts on `(fx, fy, cx, cy, 1)`.
+    """
+    offset = tf.cast(offset, tf.float32)
+    scale = tf.cast(scale, tf.float32)
+    scale = tf.broadcast_to(scale[:, None] if scale.shape.rank == 1 else scale, tf.shape(offset))
+    diagonal = tf.linalg.diag(tf.concat([scale, scale, tf.ones_like(scale[:, :1])], -1))
+    last = tf.concat([tf.zeros_like(offset), offset, tf.zeros_like(offset[:, :1])], -1)
+    return diagonal + last[..., None] * tf.one_hot(4, 5)
+
+
+def warp_intrinsics(intrinsics, scale, offset):
+    """Eq. 1: `[C_c; 1] = K [C; 1]`, intrinsics of the image -> intrinsics of each crop.
+
+    Args:
+        intrinsics: `[4]` or `[N, 4]`, fx, fy, cx, cy in image pixels.
+        scale: `[N]` or `[N, 2]`, crop pixels an image pixel.
+        offset: `[N, 2]`, where the image's corner falls in the crop.
+
+    Returns:
+        `[N, 4]`. Both see the same rays, so a state solved in the crop holds for the image.
+    """
+    matrix = intrinsics_warp(scale, offset)
+    intrinsics = tf.broadcast_to(tf.cast(intrinsics, tf.float32), [tf.shape(matrix)[0], 4])
+    homogeneous = tf.concat([intrinsics, tf.ones_like(intrinsics[:, :1])], -1)
+    return tf.einsum("nij,nj->ni", matrix, homogeneous)[:, :4]
+
+
+def crop_intrinsics(intrinsics, crop_from_image):
+    """`warp_intrinsics` with the map that `crop_images` returns."""
+    return warp_intrinsics(intrinsics, crop_from_image[:, 0, 0], crop_from_image[:, :, 2])

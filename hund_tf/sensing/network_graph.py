@@ -1,0 +1,79 @@
+"""A network's JSON and weights in, a callable of image batches out: plain TensorFlow operations."""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from hund_tf.sensing.network_operators import OPERATORS
+
+ASSETS = pathlib.Path(__file__).resolve().parents[1] / "assets" / "sensing"
+
+
+class NetworkGraph(tf.Module):
+    """One imported network; its weights are untrained-by-default float32 variables.
+
+    Letters: B batch, H, W, C as in `input_shape`.
+
+    Args:
+        description: dict, content of the network's JSON.
+        weights: dict of name to array.
+
+    Call arguments:
+        images: `[B, H, W, C]` float32, normalised as the network wants it.
+
+    Returns:
+        dict of output name to tensor, batch first.
+
+    Raises:
+        ValueError: if an operation is unknown, or weights and description do not match in full.
+    """
+
+    def __init__(self, description, weights, name=None):
+        super().__init__(name=name or description["name"])
+        self.input_shape = tuple(description["input_shape"])
+        self._operations = json.loads(json.dumps(description["operations"]))
+        self._outputs = dict(description["outputs"])
+        unknown = sorted({op["kind"] for op in self._operations} - set(OPERATORS))
+        if unknown:
+            raise ValueError(f"`operations` must be among {sorted(OPERATORS)}. Received: {unknown}.")
+        wanted = {i for op in self._operations for i in op["inputs"] if i.startswith("w")}
+        if wanted != set(weights):
+            raise ValueError(f"`weights` must be those of the operations. Missing: {sorted(wanted - set(weights))}, "
+                             f"too many: {sorted(set(weights) - wanted)}.")
+        self._weights = {k: tf.Variable(np.asarray(v, np.float32), trainable=False, name=k) for k, v in weights.items()}
+
+    def __call__(self, images):
+        values = {"x": tf.ensure_shape(tf.cast(images, tf.float32), self.input_shape)}
+        for operation in self._operations:
+            inputs = [values[i] if i in values else self._weights[i] for i in operation["inputs"]]
+            values[operation["output"]] = OPERATORS[operation["kind"]](inputs, operation)
+        return {name: values[tensor] for name, tensor in self._outputs.items()}
+
+
+def load_network(name, folder=None):
+    """Loads a packaged network.
+
+    Args:
+        name: "multipose", "thunder", "pose_heavy", "hand_recrop", "hand", "face_detector" or "face".
+        folder: where `<name>.json`, `<name>.npz` and `index.json` lie; default the package's assets.
+
+    Raises:
+        FileNotFoundError: if a file is missing; names the folder and the command that makes it.
+        ValueError: if a file differs from the sha256 recorded in `index.json`.
+    """
+    folder = pathlib.Path(folder or ASSETS)
+    files = [folder / "index.json", folder / f"{name}.json", folder / f"{name}.npz"]
+    missing = [str(f) for f in files if not f.is_file()]
+    if missing:
+        raise FileNotFoundError(f"network {name!r} needs {', '.join(missing)}; "
+                                "tools/convert_landmark_networks.py makes them.")
+    recorded = json.loads(files[0].read_text())["networks"][name]["sha256"]
+    for file in files[1:]:
+        found = hashlib.sha256(file.read_bytes()).hexdigest()
+        if found != recorded[file.name]:
+            raise ValueError(f"{file} must have sha256 {recorded[file.name]}. Received: {found}.")
+    with np.load(files[2], allow_pickle=False) as arrays:
+        return NetworkGraph(json.loads(files[1].read_text()), dict(arrays))
