@@ -1,0 +1,1 @@
+"""How good a reconstruction is: metrics, protocols on data sets, and their tables."""
