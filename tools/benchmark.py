@@ -1,0 +1,132 @@
+"""Measures speed: a cold start to the first files, then every part of one photo, median over repeats.
+
+    python tools/benchmark.py [PHOTO] [--max-people 1] [--repeats 20]
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from hund_tf import cli, images, outputs
+
+_WARM_UP = 3  # runs that are not counted: graphs are traced in the first
+_COLD_PROGRAM = """
+import json, sys, time
+start = time.perf_counter()
+import hund_tf
+from hund_tf import images, outputs
+load_preset = hund_tf.load_preset
+imported = time.perf_counter()
+model = load_preset(sys.argv[2])
+loaded = time.perf_counter()
+pixels = images.read_image(sys.argv[1])
+result = model.reconstruct(pixels, max_people=int(sys.argv[4]) or None)
+done = time.perf_counter()
+body = model.hund.body
+outputs.write(result, pixels, sys.argv[3], "cold", sys.argv[1], (body.keypoint_names, body.joint_names), sys.argv[2])
+written = time.perf_counter()
+print(json.dumps({"import": imported - start, "load preset": loaded - imported, "first photo": done - loaded,
+                  "write JSON, GLB, PNG": written - done}))
+"""
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", nargs="?", default=cli.SAMPLE, help="default: the sample photo")
+    parser.add_argument("--preset", default="body")
+    parser.add_argument("--max-people", type=int, default=1, help="0: all (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--no-cold", action="store_true", help="leave the cold start out")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
+    options = parser.parse_args(arguments)
+    command = "python tools/benchmark.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    print(f"`{command.strip()}` on {_machine()}\n")
+    numbers = {}
+    if not options.no_cold:
+        numbers["cold"] = measure_cold_start(options.photo, options.preset, options.max_people)
+        print(_table("cold start", numbers["cold"], 2, "s"))
+    people, parts = measure_parts(options.photo, options.preset, options.max_people, options.repeats)
+    numbers["people"], numbers["parts"] = people, parts
+    milliseconds = {name: 1000 * seconds for name, seconds in parts.items()}
+    print(_table(f"one photo, {people} people, median of {options.repeats}", milliseconds, 1, "ms"))
+    numbers["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    print(f"Peak memory: {numbers['peak_memory_mib']:.0f} MiB")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"command": command, "machine": _machine(), **numbers}, file, indent=1)
+
+
+def measure_cold_start(photo, preset, max_people):
+    """Seconds of each step in a new process, and of all of it: dict."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", _COLD_PROGRAM, photo, preset, folder, str(max_people)],
+                              stdout=subprocess.PIPE, text=True, check=True)
+        total = time.perf_counter() - start
+    steps = json.loads(done.stdout.strip().splitlines()[-1])
+    return {**steps, "start to files, whole process": total}
+
+
+def measure_parts(photo, preset, max_people, repeats):
+    """Median seconds of each part of one photo in a warm process: `(number of people, dict)`."""
+    import hund_tf
+
+    model = hund_tf.load_preset(preset)
+    names = (model.hund.body.keypoint_names, model.hund.body.joint_names)
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(_WARM_UP + repeats):
+            times = {}
+            clock = _Lap()
+            pixels = images.read_image(photo)
+            times["read photo"] = clock.lap()
+            result = model.reconstruct(pixels, max_people=max_people or None)
+            whole = clock.lap()
+            times.update(result.timings)
+            times["reconstruct, whole call"] = whole
+            outputs.draw(result, pixels)
+            times["draw overlay"] = clock.lap()
+            outputs.write(result, pixels, folder, "x", photo, names, preset, ("json",))
+            times["write JSON"] = clock.lap()
+            outputs.write(result, pixels, folder, "x", photo, names, preset, ("glb",))
+            times["write GLB"] = clock.lap()
+            times["photo to files, all"] = sum(times[name] for name in (
+                "read photo", "reconstruct, whole call", "draw overlay", "write JSON", "write GLB"))
+            runs.append(times)
+    counted = runs[_WARM_UP:]
+    return len(result.people), {name: statistics.median(run[name] for run in counted) for name in counted[0]}
+
+
+class _Lap:
+    def __init__(self):
+        self._last = time.perf_counter()
+
+    def lap(self):
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        return seconds
+
+
+def _table(title, values, digits, unit):
+    lines = [f"| {title} | {unit} |", "|---|---|"]
+    lines += [f"| {name} | {value:.{digits}f} |" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _machine():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()
