@@ -121,6 +121,8 @@ def _reconstruct(options):
         except OSError as error:
             return _fail(f"--output must be a folder that can be made. Received: {error}.")
         try:
+            if "png" in options.formats:
+                images.opencv()  # a missing system library is told now, not after minutes
             model, names = _load(options.preset)
         except (FileNotFoundError, ValueError, ImportError) as error:
             return _fail(str(error))

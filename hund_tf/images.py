@@ -16,6 +16,8 @@ MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
               f"{MAX_PIXELS // 1_000_000} megapixels.")
+# What Pillow's readers raise on damaged files (found by feeding them thousands).
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error)
 # EXIF tags (CIPA DC-008).
 _EXIF_IFD, _FOCAL_MM, _FOCAL_35MM = 0x8769, 0x920A, 0xA405
 _PLANE_X_RESOLUTION, _PLANE_UNIT, _EXIF_WIDTH, _EXIF_HEIGHT = 0xA20E, 0xA210, 0xA002, 0xA003
@@ -88,7 +90,7 @@ def read_photo(path):
         raise ImageError(f"{path}: {_SIZE_RULE} Received: {int(count.group()) / 1e6:,.0f} megapixels.") from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:  # what Pillow's readers raise
+    except _DAMAGE as error:
         if isinstance(error, PermissionError):
             raise ImageError(f"{path}: the file must be readable. Received: permission denied.") from None
         raise ImageError(f"{path}: the photo must be complete. Received: a damaged or truncated file "
@@ -205,7 +207,7 @@ def _read(path, file):
     pixels = _rgb(path, upright, notes)
     try:
         intrinsics, source = exif_intrinsics(exif, *pixels.shape[:2])
-    except (ValueError, TypeError, KeyError, SyntaxError):  # EXIF is often broken; the pixels are not
+    except _DAMAGE:  # EXIF is often broken; the pixels are not
         intrinsics, source = None, None
     return Photo(pixels, intrinsics, source, tuple(notes))
 

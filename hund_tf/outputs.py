@@ -10,8 +10,6 @@ import numpy as np
 import hund_tf
 
 FORMATS = ("json", "glb", "obj", "ply", "png")
-MAX_OVERLAY_SIDE = 1280  # pixels of the photo's longer side in the overlay; larger photos are drawn smaller
-_MESH_FORMATS = ("glb", "obj", "ply")
 
 UNITS = {
     "length": "metres",
@@ -96,13 +94,11 @@ def write(reconstruction, pixels, folder, stem, image, names, preset=None, forma
 
 
 def draw(reconstruction, pixels):
-    """The overlay, uint8 `[H', W', 3]`: meshes over the photo, beside other viewpoints; the photo if nobody is there."""
-    pixels, intrinsics = _shrink(pixels, np.asarray(reconstruction.intrinsics, np.float64))
-    if not reconstruction.people:
-        return pixels
+    """The overlay, uint8 `[H', W', 3]`: meshes over the photo `pixels` `[H, W, 3]`, beside other viewpoints."""
     from hund_tf.visualization import overlay
 
-    return overlay.draw_overlay(pixels, [(p.vertices, p.faces) for p in reconstruction.people], intrinsics)
+    meshes = [(person.vertices, person.faces) for person in reconstruction.people]
+    return overlay.draw_overlay(pixels, meshes, reconstruction.intrinsics)
 
 
 def save_png(pixels, path):
@@ -174,19 +170,6 @@ def _plain(values, digits):
     if isinstance(values, float):
         return round(values, digits) if math.isfinite(values) else None
     return _plain(np.asarray(values, np.float64).tolist(), digits)
-
-
-def _shrink(pixels, intrinsics):
-    height, width = pixels.shape[:2]
-    scale = MAX_OVERLAY_SIDE / max(height, width)
-    if scale >= 1.0:
-        return pixels, intrinsics
-    from hund_tf.images import opencv
-
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    factors = np.array([size[0] / width, size[1] / height] * 2)
-    cv2 = opencv()
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), intrinsics * factors
 
 
 def _write_json(content, path):

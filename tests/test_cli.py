@@ -169,6 +169,14 @@ def test_unknown_preset_is_told(monkeypatch, capsys):
     assert "hund: No preset 'nope'. Searched: here, there." in capsys.readouterr().err
 
 
+def test_missing_system_library_names_the_remedy(stub_model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    photo("a.png")
+    assert cli.main(["reconstruct", "a.png"]) == 2
+    assert "apt-get install libgl1" in capsys.readouterr().err and not stub_model.calls
+    assert cli.main(["reconstruct", "a.png", "--format", "json"]) == 0
+
+
 def test_failure_inside_is_listed_with_exit_code_1(stub_model, capsys, monkeypatch):
     photo("a.png"), photo("b.png")
     real = stub_model.reconstruct

@@ -85,18 +85,13 @@ def test_failed_write_leaves_the_old_file_and_no_trash(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["x.json"]
 
 
-def test_photo_without_people_gets_no_mesh_and_loses_an_old_one(tmp_path):
+def test_photo_without_people_gets_no_mesh_and_loses_an_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "draw", lambda reconstruction, pixels: pixels)
     (tmp_path / "x.glb").write_bytes(b"of an earlier run")
     nobody = reconstruct()._replace(people=[])
     written = outputs.write(nobody, PHOTO, str(tmp_path), "x", "x.jpg", NAMES)
     assert sorted(os.listdir(tmp_path)) == ["x.json", "x.png"] == sorted(os.path.basename(p) for p in written)
     assert json.loads((tmp_path / "x.json").read_text())["people"] == []
-
-
-def test_large_photo_is_drawn_smaller_with_its_camera():
-    pixels, intrinsics = outputs._shrink(np.zeros([1280, 2560, 3], np.uint8), np.array([2000.0, 2000.0, 1280.0, 640.0]))
-    assert pixels.shape == (640, 1280, 3)
-    np.testing.assert_allclose(intrinsics, [1000.0, 1000.0, 640.0, 320.0])
 
 
 @pytest.mark.parametrize("paths, stems", [
