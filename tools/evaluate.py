@@ -14,20 +14,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tqdm import tqdm
 
 import hund_tf
-from hund_tf.evaluation import protocols, reports
+from hund_tf.evaluation import baselines, protocols, reports
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("protocol", choices=("pose2sim", "photos"))
     parser.add_argument("path", help="cases.json or its folder (pose2sim), folder of photos (photos)")
-    parser.add_argument("--preset", default="body")
+    parser.add_argument("--preset", default="body", help="name or folder; 'landmarks': the landmark networks' own 3D "
+                        "points, as a baseline (default: %(default)s)")
     parser.add_argument("--boxes", choices=("detector", "truth"), default="detector", help="pose2sim only")
     parser.add_argument("--stages", type=int, help="refinement stages (default: the preset's)")
     parser.add_argument("--json", metavar="FILE", help="where to write the records (default: evaluation_PROTOCOL.json)")
     options = parser.parse_args(arguments)
     command = "python tools/evaluate.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
-    model = hund_tf.load_preset(options.preset)
+    model = baselines.LandmarkBaseline() if options.preset == "landmarks" else hund_tf.load_preset(options.preset)
     if options.protocol == "pose2sim":
         records = protocols.pose_cases(model, options.path, options.boxes, options.stages, progress=tqdm)
         tables = [reports.pose_table(records), reports.joint_table(records)]
