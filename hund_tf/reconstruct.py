@@ -91,10 +91,10 @@ class Reconstructor(tf.Module):
         specs = ImageEvidence(*(tf.TensorSpec(shape, tf.float32) for shape in (
             (None, MAP_SIZE, MAP_SIZE, 256), (None, MAP_SIZE, MAP_SIZE, 137), (None, MAP_SIZE, MAP_SIZE, 15),
             (None, 25, 3), (None, 25), (None, 4))))
-        self._encode = tf.function(self._encode_eagerly, input_signature=[specs])
-        self._step = tf.function(self.hund.neural_descent.cell.__call__, reduce_retracing=True)
-        self._judge = tf.function(self._judge_eagerly, reduce_retracing=True)
-        self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), input_signature=[
+        self._encode = tf.function(self._encode_eagerly, autograph=False, input_signature=[specs])
+        self._step = tf.function(self.hund.neural_descent.cell.__call__, autograph=False, reduce_retracing=True)
+        self._judge = tf.function(self._judge_eagerly, autograph=False, reduce_retracing=True)
+        self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), autograph=False, input_signature=[
             ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))])
 
     def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
@@ -138,12 +138,11 @@ class Reconstructor(tf.Module):
 
     def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
         crop_images, crop_from_image = crops.crop_images(pixels, tf.constant(boxes, tf.float32), CROP_SIZE)
-        crop_from_image = crop_from_image.numpy()
-        crop_intrinsics = crops.crop_intrinsics(intrinsics, crop_from_image)
+        crop_intrinsics = crops.crop_intrinsics(tf.constant(intrinsics), crop_from_image)
         clock.lap("crops")
         landmarks = self.sensing.find_landmarks(crop_images)
         clock.lap("landmarks", landmarks.keypoints)
-        evidence = self.sensing.describe(landmarks, tf.constant(crop_intrinsics, tf.float32))
+        evidence = self.sensing.describe(landmarks, crop_intrinsics)
         clock.lap("parts", evidence.part_maps)
         summary, context, packed = self._encode(evidence)
         clock.lap("context", context)
@@ -152,7 +151,7 @@ class Reconstructor(tf.Module):
         body = self._pose(state)
         clock.lap("body", body.vertices)
         keypoints2d = camera.project(body.keypoints, tf.tile(tf.constant(intrinsics)[None], [len(boxes), 1])).numpy()
-        detected = _to_image(landmarks.keypoints.numpy(), crop_from_image)
+        detected = crops.to_image(landmarks.keypoints, crop_from_image).numpy()
         losses = np.stack([r.loss.numpy() for r in reports], 1)
         packed = np.stack([s.numpy() for s in states], 1)
         columns = [x.numpy() for x in (*state, *body, landmarks.confidence)]
@@ -230,12 +229,6 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
-
-
-def _to_image(points_crop, crop_from_image):
-    """Crop pixels `[N, K, 2]` to photo pixels by the inverse of `crop_from_image` `[N, 3, 3]`."""
-    image_from_crop = np.linalg.inv(crop_from_image)
-    return np.einsum("nij,nkj->nki", image_from_crop[:, :2, :2], points_crop) + image_from_crop[:, None, :2, 2]
 
 
 def _checked_image(image):

@@ -25,7 +25,7 @@ class LandmarkSensing(tf.Module):
         super().__init__(name="landmark_sensing")
         self.find_landmarks, self.segmentation = landmarks, segmentation
         self.describe = tf.function(
-            lambda landmarks, intrinsics: describe(segmentation, landmarks, intrinsics), reduce_retracing=True)
+            lambda landmarks, intrinsics: describe(segmentation, landmarks, intrinsics), autograph=False, reduce_retracing=True)
 
     def __call__(self, crops, intrinsics):
         return self.describe(self.find_landmarks(crops), intrinsics)

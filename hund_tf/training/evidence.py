@@ -77,14 +77,15 @@ def detect(scene, points_ray, seed, noise=1.0):
     body = truth[:, :25]
     box = tf.reduce_max(tf.reduce_max(body, 1) - tf.reduce_min(body, 1), -1)[:, None, None]
     box = tf.minimum(box, CROP_SIZE)
-    found = _misplaced(_redefined(body, draw, batch, noise), box, draw, batch, noise)
     hidden, occluder = _occluders(truth, draw, batch, noise)
-    confidence = _body_confidence(body, found, box, hidden[:, :25], scene["image_bounds"], draw, batch, noise)
+    guessed = _guessed(hidden[:, :25], ~_inside(body, scene["image_bounds"]), draw, batch, noise)
+    found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise)
+    confidence = _body_confidence(body, found, box, guessed, scene["image_bounds"], draw, batch, noise)
     face, face_confidence = _cluster(truth[:, 25:95], .012, .3, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
     hands = [_cluster(truth[:, a:b], .05, .45, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
              for a, b in ((95, 116), (116, 137))]
     labels = tf.where(occluder, 0, tf.cast(scene["part_labels"], tf.int32))
-    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, draw, batch, noise)
+    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, guessed, draw, batch, noise)
     return DetectedEvidence(
         keypoints=tf.concat([found, face, hands[0][0], hands[1][0]], 1),
         confidence=tf.concat([confidence, face_confidence, hands[0][1], hands[1][1]], 1),
@@ -107,7 +108,16 @@ def _redefined(body, draw, batch, noise):
     return tf.stack(points, axis=1)
 
 
-def _misplaced(body, box, draw, batch, noise):
+def _guessed(hidden, outside, draw, batch, noise):
+    """Points that a detector does not see and guesses: behind occluders, off the photo, in the dark."""
+    guessed = draw.chance(.05 * noise, batch, 25) | hidden | outside
+    for share, points in ((.06, (10, 11, 13, 14, 19, 21, 22, 24)), (.05, (3, 4)), (.05, (6, 7)), (.04, range(25))):
+        dark = tf.constant([i in points for i in range(25)])
+        guessed |= draw.chance(share * noise, batch, 1) & dark
+    return guessed
+
+
+def _misplaced(body, guessed, box, draw, batch, noise):
     for share, pairs in _SWAPS:
         order = list(range(25))
         for a, b in pairs:
@@ -116,6 +126,7 @@ def _misplaced(body, box, draw, batch, noise):
         body = tf.where(swapped, tf.gather(body, order, axis=1), body)
     spread = tf.exp(.5 * draw.normal(batch, 1, 1)) * .015 * noise
     error = draw.normal(batch, 25, 2) * spread * tf.constant(_HARDNESS)[:, None]
+    error *= tf.where(guessed, 3.0, 1.0)[..., None]
     outlier = draw.chance(.03 * noise, batch, 25, 1)
     return body + (error + tf.where(outlier, draw.normal(batch, 25, 2) * .13, 0.0)) * box
 
@@ -126,19 +137,19 @@ def _inside(points, bounds):
     return tf.reduce_all((points > low) & (points < high), -1)
 
 
-def _body_confidence(truth, found, box, hidden, bounds, draw, batch, noise):
+def _body_confidence(truth, found, box, guessed, bounds, draw, batch, noise):
     error = tf.norm(found - truth, axis=-1) / box[..., 0]
     lost = draw.chance(.03 * noise, batch, 25)
     face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
     lost |= draw.chance(.06 * noise, batch, 1) & face
     lost |= draw.chance(.15 * noise, batch, 25) & tf.constant([i in (17, 18, 16, 15) for i in range(25)])
     lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
-    lost |= hidden & draw.chance(.7, batch, 25)
-    lost |= ~_inside(truth, bounds) & draw.chance(.85, batch, 25)
+    lost |= guessed & draw.chance(.4, batch, 25)
+    lost |= ~_inside(truth, bounds) & draw.chance(.6, batch, 25)
     lost |= ~_inside(found, bounds)
-    sure = draw.uniform(.65, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
-    sure -= .3 * tf.cast(hidden, tf.float32)
-    confidence = tf.clip_by_value(sure, .06, 1.0) * tf.cast(~lost, tf.float32)
+    sure = draw.uniform(.75, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
+    sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25), sure)
+    confidence = tf.clip_by_value(sure, .02, 1.0) * tf.cast(~lost, tf.float32)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
     return confidence * seen
 
@@ -182,7 +193,7 @@ def _mask(labels, draw, batch, noise):
     return soft[..., 0]
 
 
-def _landmarks3d(points, draw, batch, noise):
+def _landmarks3d(points, guessed, draw, batch, noise):
     """The landmark network's 3D estimate: tilted, flattened, with errors that grow along the limbs."""
     points = points - points[:, 8:9]
     angles = draw.normal(batch, 3) * tf.constant([.20, .16, .05]) * noise
@@ -205,10 +216,12 @@ def _landmarks3d(points, draw, batch, noise):
         for end in ends:
             reach[end][limb] = 1.0
     error += tf.einsum("kl,bld->bkd", tf.constant(reach), limbs)
+    error *= tf.where(guessed, 2.0, 1.0)[..., None]
     points += error * tf.constant([1.0, 1.0, 1.6]) * noise
     points -= points[:, 8:9]
     wrong = draw.chance(.05 * noise, batch, 1, 1)
     points = tf.where(wrong, tf.roll(points, 1, 0), points)
     known = ~draw.chance(.06, batch, 1)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
-    return points, draw.uniform(.5, 1.0, batch, 25) * tf.cast(known, tf.float32) * seen
+    sure = tf.where(guessed, draw.uniform(.0, .9, batch, 25), draw.uniform(.8, 1.0, batch, 25))
+    return points, sure * tf.cast(known, tf.float32) * seen

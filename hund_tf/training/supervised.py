@@ -57,7 +57,7 @@ class SupervisedHund(HundBody):
         context, first = self.context_encoder(summary, mean)
         return self._descend(first, context, summary, truth)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _descend(self, first, context, summary, truth):
         descent = self.neural_descent(first, context, summary)
         target = self.body(truth, mesh="low")
