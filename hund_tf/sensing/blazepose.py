@@ -16,6 +16,8 @@ _WINDOW = 7  # heatmap cells; the graph's kernel_size
 _REFINE_FROM = 0.5  # heat; the graph's min_confidence_to_refine
 _HIP_CENTER, _FULL_BODY = 33, 34  # the network's own next region: its centre, and a point on its circle
 _REGION_SCALE = 1.25
+_MIRROR = (0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, 26, 25,
+           28, 27, 30, 29, 32, 31, *range(33, 39))  # the same point's name on the other side
 
 
 class Pose(NamedTuple):
@@ -55,6 +57,27 @@ class BlazePose(tf.Module):
             regions=regions,
             presence=out["presence"][:, 0],
         )
+
+
+def mirrored(pose, size):
+    """A `Pose` seen in mirrored crops of `size` pixels, as seen in the crops: left and right change names."""
+    points = tf.gather(pose.points, _MIRROR, axis=1) * [-1.0, 1.0] + [float(size), 0.0]
+    return pose._replace(
+        points=points,
+        confidence=tf.gather(pose.confidence, _MIRROR, axis=1),
+        world=tf.gather(pose.world, _MIRROR, axis=1) * [-1.0, 1.0, 1.0],
+        mask=pose.mask[:, :, ::-1],
+        regions=pose.regions * [-1.0, 1.0, 1.0, -1.0] + [float(size), 0.0, 0.0, 0.0],
+    )
+
+
+def mean(first, second):
+    """The mean of two looks at the same regions; points by confidence."""
+    share = first.confidence / tf.maximum(first.confidence + second.confidence, 1e-6)
+    weight = share[..., None]
+    middle = [(a + b) / 2 for a, b in zip(first, second)]
+    return Pose(*middle)._replace(points=first.points * weight + second.points * (1 - weight),
+                                  regions=first.regions)
 
 
 def region_from_torso(shoulders, hips, points, scores):

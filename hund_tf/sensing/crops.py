@@ -96,3 +96,12 @@ def warp_intrinsics(intrinsics, scale, offset):
 def crop_intrinsics(intrinsics, crop_from_image):
     """`warp_intrinsics` with the map that `crop_images` returns."""
     return warp_intrinsics(intrinsics, crop_from_image[:, 0, 0], crop_from_image[:, :, 2])
+
+
+def inside_image(points_crop, crop_from_image, height, width):
+    """Which points lie in the image that the crops came from: `[N, K, 2]` crop pixels -> `[N, K]` bool.
+
+    A crop may reach over the border; what the networks guess there was not seen.
+    """
+    points = to_image(points_crop, crop_from_image)
+    return tf.reduce_all((points >= 0) & (points <= tf.constant([width, height], tf.float32)), -1)

@@ -1,16 +1,32 @@
 """A photo in, boxes of the people in it out (MoveNet multipose, and what keeps its answers apart)."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
-from hund_tf.sensing import movenet
+from hund_tf.sensing import movenet, sampling
 from hund_tf.sensing.network_graph import load_network
-from hund_tf.sensing.sampling import sample_regions
 
 _STEP = 32  # multipose wants sizes divisible by this
+_KEYPOINT_THRESHOLD = 0.17  # mean score of the six best keypoints; cars and signs have less
+_NEARER_THRESHOLD, _TURNED_THRESHOLD = 0.3, 0.5  # more looks find more that is not there
+_SEEN = 0.25  # score of a keypoint that a box must hold
+_SMALL = 0.25  # of the picture's longer side: if most people are smaller, look from nearer
+_STRIP = 2.0  # longer over shorter side from which a picture is looked at in pieces
+_TILE, _MOST_TILES = 0.6, 8  # piece over the longer side; at most so many along it
 # COCO's keypoint constants: twice the spread of annotators, as share of the root of the area
 _SPREADS = 2 * np.array([.026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062,
                             .107, .107, .087, .087, .089, .089], np.float32)
+
+
+class People(NamedTuple):
+    """`boxes` `[K, 4]` x0, y0, x1, y1; `scores` `[K]`; `keypoints` `[K, 17, 3]` x, y, score; image pixels."""
+
+    boxes: tf.Tensor
+    scores: tf.Tensor
+    keypoints: tf.Tensor
 
 
 class PersonDetector(tf.Module):
@@ -54,23 +70,112 @@ class PersonDetector(tf.Module):
 
     def _detect_one(self, image):
         height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-        side = tf.maximum(height, width)
-        region = tf.stack([side / 2, side / 2, side, 0.0])[None]
-        square = sample_regions(tf.cast(image, tf.float32)[None] / 127.5 - 1, region, self.size, fill=-1.0)
-        used = tf.cast(tf.math.ceil(tf.stack([height, width]) / side * (self.size / _STEP)), tf.int32) * _STEP
-        heads = self._network(square[:, :used[0], :used[1]])
-        boxes, scores, keypoints = movenet.decode_multipose(heads, self.max_people, self.score_threshold)
-        scale = side / self.size
-        boxes, scores = boxes[0] * scale, scores[0]
-        keypoints = keypoints[0] * tf.stack([scale, scale, 1.0])
+        side, short = tf.maximum(height, width), tf.minimum(height, width)
+        image = tf.cast(image, tf.float32)[None] / 127.5 - 1
+        found = self._look(image, tf.stack([side / 2, side / 2, side, 0.0])[None], self.score_threshold, trim=True)
+        found = _without_doubles(found)
+        # what small people, or a strip of a picture, need: a second look from nearer
+        longer = tf.reduce_max(found.boxes[:, 2:] - found.boxes[:, :2], -1)
+        small = tf.reduce_sum(tf.cast(longer < _SMALL * side, tf.int32)) * 2 > tf.shape(longer)[0]
+        nearer = small | (side > _STRIP * short)
+        found = tf.cond(nearer, lambda: _without_doubles(found, self._look_nearer(image)), lambda: found)
+        # a person upside down or lying may only be known after turning the picture
+        nobody = tf.equal(tf.shape(found.scores)[0], 0)
+        found = tf.cond(nobody, lambda: _without_doubles(self._look_turned(image)), lambda: found)
+        boxes = whole_body_boxes(found.boxes, found.keypoints)
         limit = tf.stack([width, height, width, height])
         boxes = tf.clip_by_value(boxes, 0.0, limit)
-        keep = distinct(boxes, keypoints, scores) & (tf.reduce_min(boxes[:, 2:] - boxes[:, :2], -1) > 0)
-        boxes, scores, keypoints = (tf.boolean_mask(v, keep) for v in (boxes, scores, keypoints))
-        return tf.concat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], -1), scores, keypoints
+        extent = boxes[:, 2:] - boxes[:, :2]
+        keep = tf.reduce_min(extent, -1) >= 1.0
+        boxes = tf.concat([boxes[:, :2], extent], -1)
+        return tuple(tf.boolean_mask(v, keep)[:self.max_people] for v in (boxes, found.scores, found.keypoints))
+
+    def _look(self, image, regions, threshold, trim=False, drop_cut=False):
+        """`People` in square regions `[R, 4]` of the picture.
+
+        `trim`: the one region is the whole picture; `drop_cut`: leave out who is cut by a region's edge.
+        """
+        squares = sampling.sample_regions(image, regions, self.size, tf.zeros_like(regions[:, 0], tf.int32), fill=-1.0)
+        height, width = tf.unstack(tf.cast(tf.shape(image)[1:3], tf.float32))
+        if trim:  # what lies outside need not be seen
+            share = tf.stack([height, width]) / tf.maximum(height, width)
+            used = tf.cast(tf.math.ceil(share * (self.size / _STEP)), tf.int32) * _STEP
+            squares = squares[:, :used[0], :used[1]]
+        boxes, scores, keypoints = movenet.decode_multipose(
+            self._network(squares), self.max_people, threshold)
+        best = tf.math.top_k(keypoints[..., 2], 6).values
+        keep = (scores > 0) & (tf.reduce_mean(best, -1) > _KEYPOINT_THRESHOLD)
+        # boxes turn with the region: corners there, bounds here
+        low, high = boxes[..., :2], boxes[..., 2:]
+        corners = tf.stack([low, high, tf.stack([low[..., 0], high[..., 1]], -1),
+                            tf.stack([high[..., 0], low[..., 1]], -1)], -2)
+        count = tf.shape(boxes)[1]
+        points = tf.concat([tf.reshape(keypoints[..., :2], [-1, count * 17, 2]),
+                            tf.reshape(corners, [-1, count * 4, 2])], 1)
+        points = sampling.points_to_image(points / self.size, regions)
+        places = tf.reshape(points[:, :count * 17], [-1, count, 17, 2])
+        corners = tf.reshape(points[:, count * 17:], [-1, count, 4, 2])
+        boxes = tf.concat([tf.reduce_min(corners, 2), tf.reduce_max(corners, 2)], -1)
+        keypoints = tf.concat([places, keypoints[..., 2:]], -1)
+        if drop_cut:
+            half = regions[:, 2:3] / 2
+            low, high = (regions[:, :2] - half)[:, None], (regions[:, :2] + half)[:, None]
+            near = 0.02 * regions[:, None, 2:3]
+            cut = ((boxes[..., :2] < low + near) & (low > 1)) | (
+                (boxes[..., 2:] > high - near) & (high < tf.stack([width, height]) - 1))
+            keep &= ~tf.reduce_any(cut, -1)
+        return People(*(tf.boolean_mask(v, keep) for v in (boxes, scores, keypoints)))
+
+    def _look_nearer(self, image):
+        height, width = tf.unstack(tf.cast(tf.shape(image)[1:3], tf.float32))
+        side, short = tf.maximum(height, width), tf.minimum(height, width)
+        tile = tf.maximum(tf.where(side > _STRIP * short, short, _TILE * side), side / _MOST_TILES)
+
+        def starts(extent):
+            steps = tf.maximum(tf.math.ceil((extent - tile) / (0.75 * tile)), 0.0)
+            return tf.linspace(0.0, tf.maximum(extent - tile, 0.0), tf.cast(steps, tf.int32) + 1)
+
+        x, y = (tf.reshape(v, [-1]) for v in tf.meshgrid(starts(width), starts(height)))
+        regions = tf.stack([x + tile / 2, y + tile / 2, tf.fill(tf.shape(x), tile), tf.zeros_like(x)], -1)
+        return self._look(image, regions, max(_NEARER_THRESHOLD, self.score_threshold), drop_cut=True)
+
+    def _look_turned(self, image):
+        side = tf.cast(tf.reduce_max(tf.shape(image)[1:3]), tf.float32)
+        middle = tf.cast(tf.shape(image)[1:3], tf.float32) / 2
+        regions = tf.stack([tf.stack([middle[1], middle[0], side, turn * math.pi / 2]) for turn in (1, 2, 3)])
+        return self._look(image, regions, max(_TURNED_THRESHOLD, self.score_threshold))
 
 
-def distinct(boxes, keypoints, scores, box_limit=0.65, keypoint_limit=0.6):
+def whole_body_boxes(boxes, keypoints):
+    """Boxes `[K, 4]` (x0, y0, x1, y1) widened to hold the seen keypoints `[K, 17, 3]`, crown, hands and toes."""
+    points, seen = keypoints[..., :2], keypoints[..., 2] > _SEEN
+
+    def beyond(end, before, share):
+        """A point past `end` on the line from `before`."""
+        return tf.gather(points, end, axis=1) * (1 + share) - tf.gather(points, before, axis=1) * share
+
+    ends, befores = [9, 10, 15, 16], [7, 8, 13, 14]
+    hands, toes = beyond(ends[:2], befores[:2], 0.45), beyond(ends[2:], befores[2:], 0.25)
+    neck = tf.reduce_mean(points[:, 5:7], 1)
+    crown = points[:, 0] * 1.9 - neck * 0.9
+    limbs_seen = tf.gather(seen, ends, axis=1) & tf.gather(seen, befores, axis=1)
+    crown_seen = tf.reduce_min(tf.gather(keypoints[..., 2], [0, 5, 6], axis=1), 1) > _SEEN / 2
+    points = tf.concat([points, hands, toes, crown[:, None]], 1)
+    seen = tf.concat([seen, limbs_seen, crown_seen[:, None]], 1)[..., None]
+    low = tf.reduce_min(tf.where(seen, points, boxes[:, None, :2]), 1)
+    high = tf.reduce_max(tf.where(seen, points, boxes[:, None, 2:]), 1)
+    return tf.concat([tf.minimum(boxes[:, :2], low), tf.maximum(boxes[:, 2:], high)], -1)
+
+
+def _without_doubles(*found):
+    boxes, scores, keypoints = (tf.concat(v, 0) for v in zip(*found))
+    order = tf.argsort(scores, direction="DESCENDING", stable=True)
+    people = People(*(tf.gather(v, order) for v in (boxes, scores, keypoints)))
+    keep = distinct(*people)
+    return People(*(tf.boolean_mask(v, keep) for v in people))
+
+
+def distinct(boxes, scores, keypoints, box_limit=0.65, keypoint_limit=0.6):
     """Which of the people, sorted best first, are not a better one seen again.
 
     Args:

@@ -5,6 +5,7 @@ an upright region and adds feet, mask and 3D. Their mean, weighted by confidence
 either; where they disagree, both are less sure. Hands and face hang on BlazePose's points.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,6 +24,8 @@ _COCO_FROM_BLAZEPOSE = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 2
 # left big toe, left small toe (not seen: the big toe's place, confidence 0), left heel; right
 _FEET_FROM_BLAZEPOSE = (31, 31, 29, 32, 32, 30)
 _FEET_SEEN = (1.0, 0.0, 1.0, 1.0, 0.0, 1.0)
+_SURE, _CLEARLY = 0.4, 0.1  # Thunder's body score under which the crop is also seen turned; gain that counts
+_TILTED = math.radians(60)  # a torso tilted more is looked at again, upright
 _AGREEMENT = 0.10  # share of the person's size at which a disagreement of the two networks costs 1/e
 
 
@@ -54,6 +57,8 @@ class LandmarkNetworks(tf.Module):
     """All landmark networks, one call for a batch of crops.
 
     Args:
+        mirror: bool, whether BlazePose also sees the mirrored crop; the mean has a tenth less error in
+            3D, for about 0.7 of its time more.
         folder: of the converted networks; default the package's assets.
 
     Call arguments:
@@ -66,8 +71,9 @@ class LandmarkNetworks(tf.Module):
         ValueError: if `crops` is not `[N, 480, 480, 3]`.
     """
 
-    def __init__(self, folder=None):
+    def __init__(self, mirror=True, folder=None):
         super().__init__(name="landmark_networks")
+        self.mirror = mirror
         self._thunder = load_network("thunder", folder)
         self._blazepose = blazepose.BlazePose(folder)
         self._hands, self._faces = Hands(folder), Faces(folder)
@@ -83,11 +89,11 @@ class LandmarkNetworks(tf.Module):
 
     def find(self, crops):
         """The call without its checks: float32 crops in [0, 1]; for use inside other functions."""
-        whole = tf.tile(tf.constant([[CROP_SIZE / 2, CROP_SIZE / 2, CROP_SIZE, 0.0]]), [tf.shape(crops)[0], 1])
-        first = self._run_thunder(crops, whole)
-        points, scores = first[..., :2], first[..., 2]
-        shoulders, hips = tf.reduce_mean(points[:, 5:7], 1), tf.reduce_mean(points[:, 11:13], 1)
-        pose = self._blazepose(crops, blazepose.region_from_torso(shoulders, hips, points, scores))
+        first, region = self._first_look(crops)
+        pose = self._blazepose(crops, region)
+        if self.mirror:
+            pose = blazepose.mean(pose, blazepose.mirrored(
+                self._blazepose(crops[:, :, ::-1], _mirrored_regions(region)), CROP_SIZE))
         body, body_confidence, disagreement = merge_body(first, pose)
         hands, hands_confidence = self._hands(crops, pose.points)
         face, face_confidence = self._faces(crops, pose.points)
@@ -106,9 +112,47 @@ class LandmarkNetworks(tf.Module):
             blazepose=tf.concat([pose.points, pose.confidence[..., None]], -1)[:, :33],
         )
 
+    def _first_look(self, crops):
+        """Thunder's `[N, 17, 3]` and the person's region `[N, 4]`; looks again at who is not upright."""
+        count = tf.shape(crops)[0]
+        whole = tf.constant([[CROP_SIZE / 2, CROP_SIZE / 2, CROP_SIZE, 0.0]])
+        first = self._run_thunder(crops, tf.tile(whole, [count, 1]))
+        unsure = _body_score(first) < _SURE
+
+        def turned():
+            found = first
+            for quarters in (1, 2, 3):
+                region = whole + tf.constant([[0.0, 0.0, 0.0, quarters * math.pi / 2]])
+                other = self._run_thunder(crops, tf.tile(region, [count, 1]))
+                better = unsure & (_body_score(other) > _body_score(found) + _CLEARLY)
+                found = tf.where(better[:, None, None], other, found)
+            return found
+
+        first = tf.cond(tf.reduce_any(unsure), turned, lambda: first)
+        region = _person_region(first)
+        tilted = tf.abs(region[:, 3]) > _TILTED
+        first = tf.cond(tf.reduce_any(tilted), lambda: tf.where(
+            tilted[:, None, None], self._run_thunder(crops, region), first), lambda: first)
+        return first, _person_region(first)
+
     def _run_thunder(self, crops, regions):
         found = movenet.decode_thunder(self._thunder(2 * sampling.sample_regions(crops, regions, 256) - 1))
         return tf.concat([sampling.points_to_image(found[..., :2], regions), found[..., 2:]], -1)
+
+
+def _body_score(thunder):
+    """Mean score of shoulders to ankles, `[N]`."""
+    return tf.reduce_mean(thunder[:, 5:, 2], -1)
+
+
+def _person_region(thunder):
+    points, scores = thunder[..., :2], thunder[..., 2]
+    shoulders, hips = tf.reduce_mean(points[:, 5:7], 1), tf.reduce_mean(points[:, 11:13], 1)
+    return blazepose.region_from_torso(shoulders, hips, points, scores)
+
+
+def _mirrored_regions(regions):
+    return regions * tf.constant([-1.0, 1.0, 1.0, -1.0]) + tf.constant([float(CROP_SIZE), 0.0, 0.0, 0.0])
 
 
 def merge_body(thunder, pose):
