@@ -18,7 +18,7 @@ class BaselinePerson(NamedTuple):
     keypoints2d: np.ndarray
     keypoint_confidence: np.ndarray
     detected_keypoints2d: np.ndarray
-    stage_losses: np.ndarray
+    stage_losses: np.ndarray  # empty: it has no stages
     vertices: np.ndarray
 
 
@@ -71,7 +71,7 @@ class LandmarkBaseline:
             keypoints2d = keypoints3d[:, :2] / np.maximum(keypoints3d[:, 2:], 0.05) * intrinsics[:2] + intrinsics[2:]
             people.append(BaselinePerson(
                 box, keypoints3d, keypoints2d, np.where(np.arange(KEYPOINTS) < 25, confidence, 0.0), seen,
-                np.zeros(2), keypoints3d[:25]))
+                np.zeros(0), keypoints3d[:25]))
         return BaselineResult(people)
 
 

@@ -59,8 +59,8 @@ def photos(model, path, num_stages=None, progress=iter):
 
     Returns:
         list of dict, one per person: `photo`, `kind`, `reprojection_share`, `close`, `loss_first`, `loss_last`,
-        `loss_fell` (from stage 1 to stage M), `loss_fell_from_start` (from s_0 to stage M), `finite`. A photo without
-        people is one record whose `person` is None.
+        `loss_fell` (from stage 1 to stage M), `loss_fell_from_start` (from s_0 to stage M), None with fewer than two
+        stages, `finite`. A photo without people is one record whose `person` is None.
 
     Raises:
         FileNotFoundError: if the folder has no photos.
@@ -85,11 +85,13 @@ def fit(person):
     share = metrics.reprojection_share(person.keypoints2d, person.detected_keypoints2d, person.keypoint_confidence,
                                        person.box)
     losses = np.asarray(person.stage_losses, np.float64)
-    start, first, last = losses[0], losses[min(1, len(losses) - 1)], losses[-1]
-    return {
-        "reprojection_share": share, "close": bool(share <= CLOSE_SHARE), "loss_first": float(first),
-        "loss_last": float(last), "loss_fell": bool(last < first), "loss_fell_from_start": bool(last < start),
-        "finite": bool(np.isfinite(person.vertices).all() and np.isfinite(losses).all())}
+    record = {"reprojection_share": share, "close": bool(share <= CLOSE_SHARE), "loss_fell": None,
+              "loss_fell_from_start": None,
+              "finite": bool(np.isfinite(person.vertices).all() and np.isfinite(losses).all())}
+    if len(losses) < 3:  # fewer than two stages: nothing can fall
+        return record
+    return {**record, "loss_first": float(losses[1]), "loss_last": float(losses[-1]),
+            "loss_fell": bool(losses[-1] < losses[1]), "loss_fell_from_start": bool(losses[-1] < losses[0])}
 
 
 def limb_joints(names, points, valid):

@@ -60,7 +60,8 @@ def save(path, records, **about):
 
 
 def _share(people, key):
-    return f"{100.0 * sum(record[key] for record in people) / len(people):.0f} %" if people else "-"
+    answers = [record[key] for record in people if record[key] is not None]
+    return f"{100.0 * sum(answers) / len(answers):.0f} %" if answers else "-"
 
 
 def _without_nan(value):

@@ -119,6 +119,16 @@ def test_photos_by_kind(tmp_path):
     assert "| all | 3 | 2 | 3.5 | 100 % | 100 % | 100 % |" in table
 
 
+def test_without_stages_no_loss_can_fall():
+    person = KnownModel(np.zeros([137, 3])).reconstruct(np.zeros([20, 20, 3], np.uint8)).people[0]
+    person.stage_losses = np.zeros(0)
+    record = protocols.fit(person)
+    assert record["loss_fell"] is None and record["finite"]
+    assert "| - | - |" in reports.photo_table([{"photo": "a", "kind": "photo", "person": 0, **record}])
+    person.stage_losses = np.array([1.0, 2.0, np.nan])
+    assert protocols.fit(person)["loss_fell"] is False and not protocols.fit(person)["finite"]
+
+
 def test_folder_without_photos(tmp_path):
     with pytest.raises(FileNotFoundError, match="must hold photos"):
         protocols.photos(None, str(tmp_path))
