@@ -83,7 +83,7 @@ def write(reconstruction, pixels, folder, stem, image, names, preset=None, forma
             _write_json(describe(reconstruction, image, names, preset), path)
         elif kind == "png":
             write_atomically(path, lambda temporary: save_png(draw(reconstruction, pixels), temporary))
-        elif reconstruction.people:
+        elif _finite_meshes(reconstruction):
             _write_mesh(reconstruction, path)
         else:
             if os.path.exists(path):
@@ -185,7 +185,14 @@ def _write_json(content, path):
 def _write_mesh(reconstruction, path):
     from hund_tf.visualization import mesh_export
 
-    mesh_export.export_scene(path, [(p.vertices, p.faces) for p in reconstruction.people])
+    meshes = _finite_meshes(reconstruction)
+    mesh_export.export_scene(path, list(meshes.values()), [f"person_{i}" for i in meshes])
+
+
+def _finite_meshes(reconstruction):
+    """`(vertices, faces)` by the person's place in `people`; one with a coordinate that is not finite is left out."""
+    return {i: (person.vertices, person.faces) for i, person in enumerate(reconstruction.people)
+            if np.all(np.isfinite(person.vertices))}
 
 
 def _umask():

@@ -105,9 +105,18 @@ def test_output_stems_do_not_collide(paths, stems):
 
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply", "png"])
 def test_real_writers(tmp_path, kind):
-    pytest.importorskip("hund_tf.visualization.mesh_export" if kind != "png" else "hund_tf.visualization.overlay")
     path, = outputs.write(reconstruct(), PHOTO, str(tmp_path), "x", "x.jpg", NAMES, formats=(kind,))
     assert os.path.getsize(path) > 100
     if kind == "png":
         with Image.open(path) as picture:
             assert picture.size[0] > 64  # the other viewpoints stand beside the photo
+
+
+def test_person_that_is_not_finite_is_left_out_of_the_mesh(tmp_path):
+    reconstruction = reconstruct()
+    reconstruction.people[0].vertices[0] = np.nan
+    path, = outputs.write(reconstruction, PHOTO, str(tmp_path), "x", "x.jpg", NAMES, formats=("obj",))
+    with open(path, encoding="utf-8") as file:
+        assert [line.split()[1] for line in file if line.startswith("o ")] == ["person_1"]
+    reconstruction.people[1].vertices[0] = np.nan
+    assert outputs.write(reconstruction, PHOTO, str(tmp_path), "y", "y.jpg", NAMES, formats=("glb",)) == []
