@@ -1,0 +1,1 @@
+"""The generative body: its file, its pose prior, its layer."""

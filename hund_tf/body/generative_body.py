@@ -1,0 +1,195 @@
+"""The generative body: pose, shape and expression codes and a placement in, mesh, joints and keypoints out."""
+
+from typing import NamedTuple, Optional
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hund_tf.body import template as templates
+from hund_tf.body.pose_flow import AffinePoseFlow
+from hund_tf.geometry import kinematics, rotations, skinning
+
+_FIELDS = ("theta", "shape", "expression", "rotation", "translation")
+_FIRST_BODY, _LAST_BODY = 1, 22  # joints that theta_b poses
+
+
+class BodyOutput(NamedTuple):
+    """A posed body in the camera frame, metres.
+
+    Attributes:
+        vertices: `[B, V, 3]`, or None where no mesh was asked for.
+        joints: `[B, 63, 3]`.
+        keypoints: `[B, 137, 3]`, OpenPose order.
+        joint_rotations: `[B, 63, 3, 3]`, local, identity in the T-pose.
+    """
+
+    vertices: Optional[tf.Tensor]
+    joints: tf.Tensor
+    keypoints: tf.Tensor
+    joint_rotations: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("hund_tf")
+class GenerativeBody(keras.layers.Layer):
+    """Poses a body: `M(theta, beta, r, t)` of the paper.
+
+    Joint j turns globally by `G_j = G_parent R_j`; a constant rotation `T_j` carries the template into the T-pose,
+    so skin follows `G_j T_j`, and `p_j = p_parent + G_parent T_parent (h_j - h_parent)`.
+
+    Args:
+        asset: str, a packaged body's name or the path of an `.npz` file of the schema in `template.py`.
+
+    Call arguments:
+        state: named tuple or dict of `theta` `[B, 306]`, `shape` `[B, 16]`, `expression` `[B, 20]`,
+            `rotation` `[B, 6]` (camera from body) and `translation` `[B, 3]` (the pelvis, camera frame, metres).
+        mesh: "full", "low" or None (joints and keypoints alone, several times faster).
+
+    Returns:
+        `BodyOutput`.
+
+    Raises:
+        ValueError: if a part of the state has another size, or `mesh` is none of these.
+        FileNotFoundError: if there is no such asset.
+
+    Source: paper, Sec. 2.1.
+    """
+
+    def __init__(self, asset=templates.DEFAULT_BODY, **kwargs):
+        super().__init__(trainable=False, **kwargs)
+        self.asset = asset
+        body = self._template = templates.load_template(templates.find_body(asset))
+        self.joint_names, self.keypoint_names = body.joint_names, body.keypoint_names
+        self.parents = body.parents
+        self.pose_flow_body, self.pose_flow_left_hand, self.pose_flow_right_hand = (
+            AffinePoseFlow(*body.pose_priors[part]) for part in templates.POSE_PARTS)
+        self._steps = kinematics.ancestor_steps(body.parents)
+        self._hands = [_finger_joints(body.joint_names, side) for side in ("left", "right")]
+        self._order = np.argsort(np.concatenate(
+            [np.arange(_FIRST_BODY, _LAST_BODY), *self._hands, self._still_joints()])).astype(np.int32)
+        self._sizes = {"theta": sum(flow.dim for flow in self._flows()), "shape": len(body.joints_shape),
+                       "expression": len(body.meshes["full"].expression), "rotation": 6, "translation": 3}
+        with tf.init_scope():
+            self._make_constants(body)
+
+    @classmethod
+    def from_asset(cls, name_or_path=None, **kwargs):
+        """The packaged body, or another by name or path."""
+        return cls(templates.DEFAULT_BODY if name_or_path is None else str(name_or_path), **kwargs)
+
+    def call(self, state, mesh="full"):
+        state = self._checked(state)
+        return self.pose_from_rotations(self.rotations_from_theta(state["theta"]), state["shape"], state["expression"],
+                                        state["rotation"], state["translation"], mesh)
+
+    def pose_from_rotations(self, local_rotations, shape, expression, rotation, translation, mesh="full"):
+        """As `call`, from local rotations `[B, 63, 3, 3]` instead of codes; that of the pelvis counts too."""
+        if mesh not in (None, *templates.MESHES):
+            raise ValueError(f"mesh must be one of {templates.MESHES} or None. Received: {mesh!r}.")
+        heads = tf.reshape(tf.matmul(shape, self._joint_basis), [-1, len(self.parents), 3]) + self._joint_template
+        offsets = heads - tf.gather(heads, self._parents_or_self, axis=1)
+        offsets = rotations.rotate(tf.gather(self._rest, self._parents_or_self), offsets)
+        offsets = tf.concat([translation[:, None], offsets[:, 1:]], axis=1)
+        root = rotations.compose(rotations.matrix_from_6d(rotation)[:, None], local_rotations[:, :1])
+        turns, joints = kinematics.forward_kinematics(
+            tf.concat([root, local_rotations[:, 1:]], axis=1), offsets, self._steps)
+        transforms = self._skin_transforms(turns, joints, heads)
+        codes = tf.concat([shape, expression], axis=-1)
+        keypoint_planes = self._posed("keypoints", transforms, codes)  # [B, 3, U]
+        keypoints = tf.matmul(keypoint_planes, self._keypoint_vertex_weights)
+        keypoints = tf.transpose(keypoints, [0, 2, 1]) + tf.einsum("pj,bjc->bpc", self._keypoint_joints, joints)
+        vertices = None if mesh is None else tf.transpose(self._posed(mesh, transforms, codes), [0, 2, 1])
+        return BodyOutput(vertices, joints, keypoints, local_rotations)
+
+    def rotations_from_theta(self, theta):
+        """Pose codes `[B, 306]` -> local rotations `[B, 63, 3, 3]`; metacarpals, jaw and eyes stay at rest."""
+        codes = tf.split(theta, [flow.dim for flow in self._flows()], axis=-1)
+        parts = [flow.forward(code) for flow, code in zip(self._flows(), codes)]
+        moved = tf.reshape(tf.concat(parts, axis=-1), [-1, sum(flow.dim for flow in self._flows()) // 6, 6])
+        moved = rotations.matrix_from_6d(moved)
+        still = tf.tile(tf.eye(3)[None, None], [tf.shape(theta)[0], len(self._still_joints()), 1, 1])
+        return tf.gather(tf.concat([moved, still], axis=1), self._order, axis=1)
+
+    def theta_from_rotations(self, local_rotations):
+        """Local rotations `[B, 63, 3, 3]` -> pose codes `[B, 306]`."""
+        joints = [np.arange(_FIRST_BODY, _LAST_BODY), *self._hands]
+        codes = []
+        for flow, moved in zip(self._flows(), joints):
+            six = rotations.matrix_to_6d(tf.gather(local_rotations, moved.astype(np.int32), axis=1))
+            codes.append(flow.inverse(tf.reshape(six, [-1, flow.dim])))
+        return tf.concat(codes, axis=-1)
+
+    def faces(self, mesh="full"):
+        """int32 `[F, 3]`, counter-clockwise seen from outside."""
+        return self._template.meshes[mesh].faces
+
+    def part_labels(self, mesh="full"):
+        """int32 `[V]` in 1..14: torso, right hand, left hand, left foot, right foot, right and left upper leg, right and
+        left lower leg, left and right upper arm, left and right lower arm, head."""
+        return self._template.meshes[mesh].part_labels
+
+    def get_config(self):
+        return {**super().get_config(), "asset": self.asset}
+
+    def _flows(self):
+        return self.pose_flow_body, self.pose_flow_left_hand, self.pose_flow_right_hand
+
+    def _still_joints(self):
+        moved = np.concatenate([np.arange(_FIRST_BODY, _LAST_BODY), *self._hands])
+        return np.setdiff1d(np.arange(len(self.parents)), moved)
+
+    def _checked(self, state):
+        state = dict(state) if isinstance(state, dict) else state._asdict()
+        for name in _FIELDS:
+            state[name] = tf.cast(state[name], tf.float32)
+            if state[name].shape.rank != 2 or state[name].shape[-1] not in (None, self._sizes[name]):
+                raise ValueError(f"{name} must be [B, {self._sizes[name]}]. Received: {tuple(state[name].shape)}.")
+        return state
+
+    def _make_constants(self, body):
+        joints = len(body.parents)
+        self._parents_or_self = tf.constant(np.maximum(body.parents, 0))
+        self._rest = tf.constant(body.rest_rotations)
+        self._joint_template = tf.constant(body.joints_template)
+        self._joint_basis = tf.constant(body.joints_shape.reshape(-1, 3 * joints))
+        self._twist_axes, self._twist_signs = tf.constant(body.twist_axes), tf.constant(body.twist_signs)
+        self._keypoint_joints = tf.constant(body.keypoint_joints)
+        full = body.meshes["full"]
+        corners, weights = body.keypoint_vertices, body.keypoint_vertex_weights
+        used = np.unique(corners[weights > 0])
+        dense = np.zeros((len(used), len(corners)), np.float32)
+        row, column = np.nonzero(weights)
+        np.add.at(dense, (np.searchsorted(used, corners[row, column]), row), weights[row, column])
+        self._keypoint_vertex_weights = tf.constant(dense)
+        self._planes = {name: _planes(mesh) for name, mesh in body.meshes.items()}
+        self._planes["keypoints"] = _planes(full._replace(
+            vertices=full.vertices[used], shape=full.shape[:, used], expression=full.expression[:, used],
+            skin_weights=full.skin_weights[used]))
+
+    def _skin_transforms(self, turns, joints, heads):
+        """Transforms `[B, 12, J + K]` of joints and twist bones."""
+        turns = rotations.compose(turns, self._rest[None])
+        base, start, end = self._template.twist_joints.T
+        relative = tf.matmul(tf.gather(turns, start, axis=1), tf.gather(turns, end, axis=1), transpose_a=True)
+        twist = rotations.half_twist(relative, self._twist_axes, self._twist_signs)
+        twisted = rotations.compose(tf.gather(turns, base, axis=1), twist)
+        return skinning.bone_transforms(
+            tf.concat([turns, twisted], axis=1), tf.concat([joints, tf.gather(joints, base, axis=1)], axis=1),
+            tf.concat([heads, tf.gather(heads, base, axis=1)], axis=1))
+
+    def _posed(self, name, transforms, codes):
+        template, basis, weights = self._planes[name]
+        planes = tf.reshape(tf.matmul(codes, basis), [-1, 3, template.shape[-1]]) + template
+        return skinning.skin_planes(transforms, weights, planes)
+
+
+def _finger_joints(names, side):
+    fingers = ("index", "middle", "ring", "pinky", "thumb")
+    return np.array([names.index(f"{side}_{finger}{i}") for finger in fingers for i in (1, 2, 3)])
+
+
+def _planes(mesh):
+    """Template `[3, V]`, code basis `[S + E, 3 V]` and weights `[J + K, V]` as constants."""
+    basis = np.concatenate([mesh.shape, mesh.expression]).transpose(0, 2, 1)
+    return (tf.constant(np.ascontiguousarray(mesh.vertices.T)), tf.constant(basis.reshape(len(basis), -1)),
+            tf.constant(np.ascontiguousarray(mesh.skin_weights.T)))

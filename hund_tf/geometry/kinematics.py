@@ -1,0 +1,54 @@
+"""Forward kinematics: local rotations and bone offsets in, global rotations and joint positions out."""
+
+import numpy as np
+import tensorflow as tf
+
+from hund_tf.geometry import rotations
+
+
+def ancestor_steps(parents):
+    """Index tables of pointer doubling: after step k each joint has met its 2^(k+1) nearest ancestors.
+
+    Args:
+        parents: int `[J]`, -1 for the root; parents come before their children.
+
+    Returns:
+        list of int32 `[J + 1]`; entry J stands for "above the root", the identity.
+    """
+    parents = np.asarray(parents)
+    joints = len(parents)
+    depth = np.zeros(joints, np.int64)
+    for j in range(1, joints):
+        depth[j] = depth[parents[j]] + 1
+    above = np.append(np.where(parents < 0, joints, parents), joints)
+    steps, reach = [], 1
+    while reach <= depth.max():
+        steps.append(above.astype(np.int32))
+        above, reach = above[above], reach * 2
+    return steps
+
+
+def forward_kinematics(local_rotations, offsets, steps):
+    """Chains local transforms from the root down, all joints at once (pointer doubling).
+
+    A tree of depth 11 takes 4 products over all joints instead of 11 levels or 63 single ones.
+
+    Args:
+        local_rotations: `[B, J, 3, 3]`, of each joint relative to its parent.
+        offsets: `[B, J, 3]`, from the parent's joint to the joint in the parent's frame, metres; of the
+            root: its position.
+        steps: from `ancestor_steps`.
+
+    Returns:
+        `(global_rotations [B, J, 3, 3], positions [B, J, 3])`.
+    """
+    joints = offsets.shape[1]
+    batch = tf.shape(offsets)[0]
+    identity = tf.tile(tf.eye(3, dtype=offsets.dtype)[None, None], [batch, 1, 1, 1])
+    turn = tf.concat([local_rotations, identity], axis=1)
+    place = tf.concat([offsets, tf.zeros_like(offsets[:, :1])], axis=1)
+    for above in steps:
+        turn_above = tf.gather(turn, above, axis=1)
+        place = rotations.rotate(turn_above, place) + tf.gather(place, above, axis=1)
+        turn = rotations.compose(turn_above, turn)
+    return turn[:, :joints], place[:, :joints]
