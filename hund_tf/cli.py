@@ -9,7 +9,7 @@ import sys
 import time
 
 import hund_tf
-from hund_tf import images, outputs
+from hund_tf import images, outputs, presets
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
@@ -95,8 +95,6 @@ COMMANDS = (_add_reconstruct, _add_presets)
 
 def _list_presets(options):
     del options
-    from hund_tf import presets
-
     for name in presets.packaged():
         print(name)
     return EXIT_OK
@@ -117,12 +115,15 @@ def _reconstruct(options):
     model = names = None
     if first_photo is not None:
         try:
+            presets.find(options.preset)  # what is missing is told now, not after half a minute
+            if "png" in options.formats:
+                images.opencv()
             os.makedirs(options.output, exist_ok=True)
+        except (FileNotFoundError, ImportError) as error:
+            return _fail(str(error))
         except OSError as error:
             return _fail(f"--output must be a folder that can be made. Received: {error}.")
         try:
-            if "png" in options.formats:
-                images.opencv()  # a missing system library is told now, not after minutes
             model, names = _load(options.preset)
         except (FileNotFoundError, ValueError, ImportError) as error:
             return _fail(str(error))

@@ -73,8 +73,10 @@ class StubModel:
 def stub_model(monkeypatch):
     """The stand-in, given to whoever asks for a preset."""
     import hund_tf
+    from hund_tf import presets
 
     model = StubModel()
+    monkeypatch.setattr(presets, "find", lambda name: name)
     monkeypatch.setitem(vars(hund_tf), "load_preset", lambda name="body": model)  # the real one loads TensorFlow
     return model
 

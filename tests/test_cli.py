@@ -157,16 +157,30 @@ def test_output_that_is_a_file_is_refused(stub_model, capsys):
     assert cli.main(["reconstruct", "a.png", "-o", "r/deeper"]) == 2
 
 
-def test_unknown_preset_is_told(monkeypatch, capsys):
-    import hund_tf
-
-    def missing(name):
-        raise FileNotFoundError(f"No preset {name!r}. Searched: here, there.")
-
-    monkeypatch.setitem(vars(hund_tf), "load_preset", missing)
+def test_unknown_preset_is_told_at_once(capsys):
     photo("a.png")
     assert cli.main(["reconstruct", "a.png", "--preset", "nope"]) == 2
-    assert "hund: No preset 'nope'. Searched: here, there." in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "hund: No preset 'nope'. Searched: " in error and error.count("\n") == 1
+    assert not os.path.exists("hund_out")
+
+
+def test_damaged_preset_is_told(stub_model, monkeypatch, capsys):
+    import hund_tf
+
+    def damaged(name):
+        raise ValueError("weights.h5 must have sha256 a. Received: b.")
+
+    monkeypatch.setitem(vars(hund_tf), "load_preset", damaged)
+    photo("a.png")
+    assert cli.main(["reconstruct", "a.png"]) == 2
+    assert "hund: weights.h5 must have sha256 a" in capsys.readouterr().err
+
+
+def test_presets_lists_names(monkeypatch, capsys):
+    monkeypatch.setattr("hund_tf.presets.packaged", lambda: ["body", "other"])
+    assert cli.main(["presets"]) == 0
+    assert capsys.readouterr().out == "body\nother\n"
 
 
 def test_missing_system_library_names_the_remedy(stub_model, monkeypatch, capsys):
