@@ -90,7 +90,7 @@ def _surface_points(mesh, joints, mirror, number):
     return points
 
 
-_EAR = np.array([0.076, -0.02, 0.0])  # metres, of the ear canal; x out, y from the eyes
+_EAR = np.array([0.078, -0.006, 0.0])  # metres, of the ear canal; x out, y from the eyes
 
 
 def _nearest(at, mask, target):

@@ -23,6 +23,8 @@ import makehuman
 SHAPE, EXPRESSION = 16, 20
 LOW_HALF_FACES = 1200  # of the left half; mirrored, this gives about 1,200 vertices
 WEIGHTS_PER_VERTEX = 8
+EXPRESSION_SCALE_M = 0.002
+_OFTEN = ("jawOpen", "brow", "mouthSmile", "eyeBlink")
 _NOT_EXPRESSIONS = ("eyeLook", "tongueOut")  # gaze belongs to the eye joints
 
 
@@ -151,15 +153,20 @@ def _expressions(folder, kept, rng, count=4000):
     units = {name: offsets[kept] for name, offsets in makehuman.load_facial_units(folder).items()
              if not name.startswith(_NOT_EXPRESSIONS)}
     names = list(units)
-    amount = (rng.random((count, len(names))) < 0.15) * rng.uniform(0, 1, (count, len(names)))
+    often = np.array([0.35 if name.startswith(_OFTEN) else 0.15 for name in names])
+    amount = (rng.random((count, len(names))) < often) * rng.uniform(0, 1, (count, len(names)))
     for i, name in enumerate(names):  # most expressions are nearly symmetric
         if name.endswith("Right"):
             same = rng.random(count) < 0.85
             amount[same, i] = amount[same, names.index(name[:-5] + "Left")]
+    offsets = np.stack(list(units.values()))
     root = np.linalg.cholesky(amount.T @ amount / count).T
-    _, singular, directions = np.linalg.svd(root @ np.stack(list(units.values())).reshape(len(names), -1),
-                                            full_matrices=False)
-    return (singular[:EXPRESSION, None] * directions[:EXPRESSION]).reshape(EXPRESSION, len(kept), 3)
+    # Vertices that move little count almost as much as the jaw, or brows and lids would be lost.
+    moved = np.sqrt(np.square(np.tensordot(root, offsets, 1)).sum((0, 2)))
+    weight = 1 / (moved + EXPRESSION_SCALE_M)[:, None]
+    _, singular, directions = np.linalg.svd(root @ (offsets * weight).reshape(len(names), -1), full_matrices=False)
+    directions = (singular[:EXPRESSION, None] * directions[:EXPRESSION]).reshape(EXPRESSION, len(kept), 3)
+    return directions / weight
 
 
 def _low_mesh(full, mirror):

@@ -1,0 +1,60 @@
+"""Forward kinematics and skinning: by hand, and against a loop."""
+
+import numpy as np
+import tensorflow as tf
+
+from hund_tf.geometry import kinematics, rotations, skinning
+
+ARM = [-1, 0, 1]
+BEND = [[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]  # a quarter turn about z
+
+
+def test_bent_arm_by_hand():
+    # Upper arm and forearm of one metre along x; the elbow bends a quarter turn about z.
+    turns = tf.constant([[np.eye(3), BEND, np.eye(3)]], tf.float32)
+    offsets = tf.constant([[[5.0, 0, 0], [1, 0, 0], [1, 0, 0]]])
+    turn, place = kinematics.forward_kinematics(turns, offsets, kinematics.ancestor_steps(ARM))
+    np.testing.assert_allclose(place[0], [[5, 0, 0], [6, 0, 0], [6, 1, 0]], atol=1e-6)
+    np.testing.assert_allclose(turn[0, 2], BEND, atol=1e-6)
+
+
+def test_doubling_equals_a_loop_on_a_random_tree():
+    rng = np.random.default_rng(0)
+    parents = np.array([-1] + [rng.integers(max(0, j - 3), j) for j in range(1, 30)])
+    turns = rotations.matrix_from_6d(tf.constant(rng.normal(size=(2, 30, 6))))
+    offsets = tf.constant(rng.normal(size=(2, 30, 3)))
+    turn, place = kinematics.forward_kinematics(turns, offsets, kinematics.ancestor_steps(parents))
+    for b in range(2):
+        expected_turn, expected_place = [turns[b, 0].numpy()], [offsets[b, 0].numpy()]
+        for j in range(1, 30):
+            p = parents[j]
+            expected_turn.append(expected_turn[p] @ turns[b, j].numpy())
+            expected_place.append(expected_turn[p] @ offsets[b, j].numpy() + expected_place[p])
+        np.testing.assert_allclose(turn[b], expected_turn, atol=1e-10)
+        np.testing.assert_allclose(place[b], expected_place, atol=1e-10)
+
+
+def test_skin_between_two_bones_is_their_mean():
+    turns = tf.constant([[np.eye(3), BEND]], tf.float64)
+    heads = tf.constant([[[0.0, 0, 0], [1, 0, 0]]], tf.float64)
+    transforms = skinning.bone_transforms(turns, heads, heads)
+    weights = tf.constant([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], tf.float64)
+    points = tf.constant([[[2.0, 2, 2], [0, 0, 0], [0, 0, 0]]], tf.float64)  # planes: all at (2, 0, 0)
+    posed = skinning.skin_planes(transforms, weights, points)
+    # The first bone leaves the point, the second turns it about (1, 0, 0) to (1, 1, 0).
+    np.testing.assert_allclose(np.transpose(posed[0]), [[2, 0, 0], [1, 1, 0], [1.5, 0.5, 0]], atol=1e-12)
+
+
+def test_gradients_match_finite_differences():
+    rng = np.random.default_rng(1)
+    steps = kinematics.ancestor_steps(ARM)
+    weights = tf.constant(rng.dirichlet(np.ones(3), 4).T)
+    heads = tf.constant(rng.normal(size=(1, 3, 3)))
+    planes = tf.constant(rng.normal(size=(1, 3, 4)))
+
+    def posed(six):
+        turn, place = kinematics.forward_kinematics(rotations.matrix_from_6d(six), heads, steps)
+        return skinning.skin_planes(skinning.bone_transforms(turn, place, heads), weights, planes)
+
+    exact, numeric = tf.test.compute_gradient(posed, [tf.constant(rng.normal(size=(1, 3, 6)))], delta=1e-6)
+    np.testing.assert_allclose(exact[0], numeric[0], atol=1e-7)
