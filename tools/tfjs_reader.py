@@ -24,10 +24,8 @@ def read_tfjs(path, image_tensor, heads, input_shape):
     Raises:
         NotImplementedError: if the trunk holds an operation that has no rule here.
     """
-    path = pathlib.Path(path)
-    model = json.loads(path.read_text())
-    nodes = {n["name"]: n for n in model["modelTopology"]["node"]}
-    weights = _weights(model, path.parent)
+    nodes, weights = read_graph_and_weights(path)
+    nodes = {n["name"]: n for n in nodes}
     description, names = NetworkDescription(list(input_shape)), {image_tensor: "x"}
     for head in heads.values():
         for name in _in_order(head, nodes, names):
@@ -36,6 +34,13 @@ def read_tfjs(path, image_tensor, heads, input_shape):
     description.keep_only_what_outputs_need()
     description.mark_biases_before_additions()
     return description
+
+
+def read_graph_and_weights(path):
+    """The model's nodes as its JSON lists them, and its constants by node name."""
+    path = pathlib.Path(path)
+    model = json.loads(path.read_text())
+    return model["modelTopology"]["node"], _weights(model, path.parent)
 
 
 def _in_order(head, nodes, done):

@@ -34,50 +34,67 @@ class Pose(NamedTuple):
 
 
 class BlazePose(tf.Module):
-    """Crops `[N, S, S, 3]` in 0..1 and person regions `[N, 4]` -> `Pose`."""
+    """Crops `[N, S, S, 3]` in 0..1, or their `Pyramid`, and person regions `[N, 4]` -> `Pose`.
 
-    def __init__(self, folder=None):
+    Args:
+        mirror: bool, whether the mirrored picture is seen too, and the mean of both is the answer.
+        folder: of the converted networks.
+    """
+
+    def __init__(self, mirror=True, folder=None):
         super().__init__(name="blazepose")
+        self.mirror = mirror
         self._network = load_network("pose_heavy", folder)
 
     def __call__(self, crops, regions):
-        out = self._network(sampling.sample_regions(crops, regions, _SIZE, border="replicate"))
+        seen = sampling.sample_regions(crops, regions, _SIZE, border="replicate")
+        if self.mirror:
+            seen = tf.concat([seen, seen[:, :, ::-1]], 0)
+        out = self._network(seen)
         landmarks = tf.reshape(out["landmarks"], [-1, 39, 5])
         unit = refine_by_heat(landmarks[..., :2] / _SIZE, tf.sigmoid(out["heatmaps"]))
+        confidence = tf.sigmoid(landmarks[..., 3]) * tf.sigmoid(landmarks[..., 4])
         world = tf.reshape(out["world_landmarks"], [-1, 39, 3])
+        mask, presence = tf.sigmoid(out["mask"]), out["presence"][:, 0]
+        if self.mirror:
+            unit, confidence, world, mask, presence = merge_mirrored(unit, confidence, world, mask, presence)
         cos, sin = tf.cos(regions[:, 3]), tf.sin(regions[:, 3])
         turn = tf.reshape(tf.stack([cos, -sin, sin, cos], -1), [-1, 2, 2])
         world = tf.concat([tf.einsum("nij,nkj->nki", turn, world[..., :2]), world[..., 2:]], -1)
         world -= (world[:, 23:24] + world[:, 24:25]) / 2
         return Pose(
             points=sampling.points_to_image(unit, regions),
-            confidence=tf.sigmoid(landmarks[..., 3]) * tf.sigmoid(landmarks[..., 4]),
+            confidence=confidence,
             world=world,
-            mask=tf.sigmoid(out["mask"]),
+            mask=mask,
             regions=regions,
-            presence=out["presence"][:, 0],
+            presence=presence,
         )
 
 
-def mirrored(pose, size):
-    """A `Pose` seen in mirrored crops of `size` pixels, as seen in the crops: left and right change names."""
-    points = tf.gather(pose.points, _MIRROR, axis=1) * [-1.0, 1.0] + [float(size), 0.0]
-    return pose._replace(
-        points=points,
-        confidence=tf.gather(pose.confidence, _MIRROR, axis=1),
-        world=tf.gather(pose.world, _MIRROR, axis=1) * [-1.0, 1.0, 1.0],
-        mask=pose.mask[:, :, ::-1],
-        regions=pose.regions * [-1.0, 1.0, 1.0, -1.0] + [float(size), 0.0, 0.0, 0.0],
+def merge_mirrored(unit, confidence, world, mask, presence):
+    """Mean of pictures (first half of the batch) and the same mirrored (second half).
+
+    Args:
+        unit: `[2N, 39, 2]` in 0..1 of the region, `confidence` `[2N, 39]`, `world` `[2N, 39, 3]`,
+            `mask` `[2N, H, W, 1]`, `presence` `[2N]`.
+
+    Returns:
+        The same for N; points weighted by confidence. Mirrored, left and right change names.
+    """
+    (unit, other_unit), (confidence, other_confidence), (world, other_world), (mask, other_mask), presence = (
+        tf.split(v, 2) for v in (unit, confidence, world, mask, presence))
+    other_unit = tf.gather(other_unit, _MIRROR, axis=1) * [-1.0, 1.0] + [1.0, 0.0]
+    other_confidence = tf.gather(other_confidence, _MIRROR, axis=1)
+    other_world = tf.gather(other_world, _MIRROR, axis=1) * [-1.0, 1.0, 1.0]
+    share = (confidence / tf.maximum(confidence + other_confidence, 1e-6))[..., None]
+    return (
+        unit * share + other_unit * (1 - share),
+        (confidence + other_confidence) / 2,
+        (world + other_world) / 2,
+        (mask + other_mask[:, :, ::-1]) / 2,
+        (presence[0] + presence[1]) / 2,
     )
-
-
-def mean(first, second):
-    """The mean of two looks at the same regions; points by confidence."""
-    share = first.confidence / tf.maximum(first.confidence + second.confidence, 1e-6)
-    weight = share[..., None]
-    middle = [(a + b) / 2 for a, b in zip(first, second)]
-    return Pose(*middle)._replace(points=first.points * weight + second.points * (1 - weight),
-                                  regions=first.regions)
 
 
 def region_from_torso(shoulders, hips, points, scores):

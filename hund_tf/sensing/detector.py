@@ -55,7 +55,8 @@ class PersonDetector(tf.Module):
             raise ValueError(f"`size` must be a positive multiple of {_STEP}. Received: {size}.")
         self.size, self.max_people, self.score_threshold = size, max_people, score_threshold
         self._network = load_network("multipose", folder)
-        self._detect = tf.function(self._detect_one, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+        self._detect = tf.function(
+            self._detect_one, autograph=False, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
 
     def __call__(self, image):
         boxes, scores, _ = self.detect(image)
@@ -71,7 +72,7 @@ class PersonDetector(tf.Module):
     def _detect_one(self, image):
         height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
         side, short = tf.maximum(height, width), tf.minimum(height, width)
-        image = tf.cast(image, tf.float32)[None] / 127.5 - 1
+        image = sampling.build_pyramid(tf.cast(image, tf.float32)[None] / 127.5 - 1)
         found = self._look(image, tf.stack([side / 2, side / 2, side, 0.0])[None], self.score_threshold, trim=True)
         found = _without_doubles(found)
         # what small people, or a strip of a picture, need: a second look from nearer
@@ -91,12 +92,12 @@ class PersonDetector(tf.Module):
         return tuple(tf.boolean_mask(v, keep)[:self.max_people] for v in (boxes, found.scores, found.keypoints))
 
     def _look(self, image, regions, threshold, trim=False, drop_cut=False):
-        """`People` in square regions `[R, 4]` of the picture.
+        """`People` in square regions `[R, 4]` of the picture, a `Pyramid`.
 
         `trim`: the one region is the whole picture; `drop_cut`: leave out who is cut by a region's edge.
         """
         squares = sampling.sample_regions(image, regions, self.size, tf.zeros_like(regions[:, 0], tf.int32), fill=-1.0)
-        height, width = tf.unstack(tf.cast(tf.shape(image)[1:3], tf.float32))
+        width, height = tf.unstack(image.size)
         if trim:  # what lies outside need not be seen
             share = tf.stack([height, width]) / tf.maximum(height, width)
             used = tf.cast(tf.math.ceil(share * (self.size / _STEP)), tf.int32) * _STEP
@@ -122,12 +123,12 @@ class PersonDetector(tf.Module):
             low, high = (regions[:, :2] - half)[:, None], (regions[:, :2] + half)[:, None]
             near = 0.02 * regions[:, None, 2:3]
             cut = ((boxes[..., :2] < low + near) & (low > 1)) | (
-                (boxes[..., 2:] > high - near) & (high < tf.stack([width, height]) - 1))
+                (boxes[..., 2:] > high - near) & (high < image.size - 1))
             keep &= ~tf.reduce_any(cut, -1)
         return People(*(tf.boolean_mask(v, keep) for v in (boxes, scores, keypoints)))
 
     def _look_nearer(self, image):
-        height, width = tf.unstack(tf.cast(tf.shape(image)[1:3], tf.float32))
+        width, height = tf.unstack(image.size)
         side, short = tf.maximum(height, width), tf.minimum(height, width)
         tile = tf.maximum(tf.where(side > _STRIP * short, short, _TILE * side), side / _MOST_TILES)
 
@@ -140,9 +141,8 @@ class PersonDetector(tf.Module):
         return self._look(image, regions, max(_NEARER_THRESHOLD, self.score_threshold), drop_cut=True)
 
     def _look_turned(self, image):
-        side = tf.cast(tf.reduce_max(tf.shape(image)[1:3]), tf.float32)
-        middle = tf.cast(tf.shape(image)[1:3], tf.float32) / 2
-        regions = tf.stack([tf.stack([middle[1], middle[0], side, turn * math.pi / 2]) for turn in (1, 2, 3)])
+        x, y = tf.unstack(image.size / 2)
+        regions = tf.stack([tf.stack([x, y, 2 * tf.maximum(x, y), turn * math.pi / 2]) for turn in (1, 2, 3)])
         return self._look(image, regions, max(_TURNED_THRESHOLD, self.score_threshold))
 
 
@@ -160,8 +160,12 @@ def whole_body_boxes(boxes, keypoints):
     crown = points[:, 0] * 1.9 - neck * 0.9
     limbs_seen = tf.gather(seen, ends, axis=1) & tf.gather(seen, befores, axis=1)
     crown_seen = tf.reduce_min(tf.gather(keypoints[..., 2], [0, 5, 6], axis=1), 1) > _SEEN / 2
-    points = tf.concat([points, hands, toes, crown[:, None]], 1)
-    seen = tf.concat([seen, limbs_seen, crown_seen[:, None]], 1)[..., None]
+    # a face may be missed, not what it sits on
+    hips = tf.reduce_mean(points[:, 11:13], 1)
+    above_torso = neck * 1.65 - hips * 0.65
+    torso_seen = seen[:, 5] & seen[:, 6]
+    points = tf.concat([points, hands, toes, crown[:, None], above_torso[:, None]], 1)
+    seen = tf.concat([seen, limbs_seen, crown_seen[:, None], torso_seen[:, None]], 1)[..., None]
     low = tf.reduce_min(tf.where(seen, points, boxes[:, None, :2]), 1)
     high = tf.reduce_max(tf.where(seen, points, boxes[:, None, 2:]), 1)
     return tf.concat([tf.minimum(boxes[:, :2], low), tf.maximum(boxes[:, 2:], high)], -1)

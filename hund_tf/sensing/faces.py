@@ -41,7 +41,7 @@ _SMALLEST = 16.0  # crop pixels; a face region under this shows nothing
 
 
 class Faces(tf.Module):
-    """Crops in 0..1 and BlazePose's points `[N, 39, 2]` -> points `[N, 70, 2]`, confidence `[N, 70]`."""
+    """Crops in 0..1 (or their `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 70, 2]`, confidence `[N, 70]`."""
 
     def __init__(self, folder=None):
         super().__init__(name="faces")

@@ -15,7 +15,7 @@ _SMALLEST = 12.0  # crop pixels; a hand region under this shows nothing
 
 
 class Hands(tf.Module):
-    """Crops in 0..1 and BlazePose's points `[N, 39, 2]` -> points `[N, 42, 2]`, confidence `[N, 42]`.
+    """Crops in 0..1 (or their `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 42, 2]`, confidence `[N, 42]`.
 
     Left hand first; OpenPose order (wrist, thumb, index, middle, ring, little finger), which is the
     network's own.

@@ -73,11 +73,10 @@ class LandmarkNetworks(tf.Module):
 
     def __init__(self, mirror=True, folder=None):
         super().__init__(name="landmark_networks")
-        self.mirror = mirror
         self._thunder = load_network("thunder", folder)
-        self._blazepose = blazepose.BlazePose(folder)
+        self._blazepose = blazepose.BlazePose(mirror, folder)
         self._hands, self._faces = Hands(folder), Faces(folder)
-        self._find = tf.function(self.find, input_signature=[
+        self._find = tf.function(self.find, autograph=False, input_signature=[
             tf.TensorSpec([None, CROP_SIZE, CROP_SIZE, 3], tf.float32)])
 
     def __call__(self, crops):
@@ -89,21 +88,20 @@ class LandmarkNetworks(tf.Module):
 
     def find(self, crops):
         """The call without its checks: float32 crops in [0, 1]; for use inside other functions."""
-        first, region = self._first_look(crops)
-        pose = self._blazepose(crops, region)
-        if self.mirror:
-            pose = blazepose.mean(pose, blazepose.mirrored(
-                self._blazepose(crops[:, :, ::-1], _mirrored_regions(region)), CROP_SIZE))
+        pyramid = sampling.build_pyramid(crops, levels=3)
+        people = tf.range(tf.shape(crops)[0])
+        first, region = self._first_look(pyramid, people)
+        pose = self._blazepose(pyramid, region)
         body, body_confidence, disagreement = merge_body(first, pose)
-        hands, hands_confidence = self._hands(crops, pose.points)
-        face, face_confidence = self._faces(crops, pose.points)
+        hands, hands_confidence = self._hands(pyramid, pose.points)
+        face, face_confidence = self._faces(pyramid, pose.points)
         keypoints = tf.concat([body, face, hands], 1)
         confidence = tf.concat([body_confidence, face_confidence, hands_confidence], 1)
-        inside = tf.reduce_all((keypoints >= 0) & (keypoints <= CROP_SIZE), -1)
+        seen = _something_to_see(crops, keypoints)
         world = _body25(tf.gather(pose.world, _COCO_FROM_BLAZEPOSE, axis=1))
         return Landmarks(
             keypoints=keypoints,
-            confidence=tf.where(inside, confidence, 0.0),
+            confidence=tf.where(seen, confidence, 0.0),
             person_mask=blazepose.mask_in_crop(pose, float(CROP_SIZE), MASK_SIZE),
             landmarks3d=tf.concat([world, tf.gather(pose.world, _FEET_FROM_BLAZEPOSE, axis=1)], 1),
             landmarks3d_confidence=_blazepose_confidence(pose),
@@ -112,18 +110,17 @@ class LandmarkNetworks(tf.Module):
             blazepose=tf.concat([pose.points, pose.confidence[..., None]], -1)[:, :33],
         )
 
-    def _first_look(self, crops):
+    def _first_look(self, crops, people):
         """Thunder's `[N, 17, 3]` and the person's region `[N, 4]`; looks again at who is not upright."""
-        count = tf.shape(crops)[0]
-        whole = tf.constant([[CROP_SIZE / 2, CROP_SIZE / 2, CROP_SIZE, 0.0]])
-        first = self._run_thunder(crops, tf.tile(whole, [count, 1]))
+        whole = tf.tile(tf.constant([[CROP_SIZE / 2, CROP_SIZE / 2, CROP_SIZE, 0.0]]), [tf.shape(people)[0], 1])
+        first = self._run_thunder(crops, whole, people)
         unsure = _body_score(first) < _SURE
 
         def turned():
+            turns = [whole + tf.constant([0.0, 0.0, 0.0, k * math.pi / 2]) for k in (1, 2, 3)]
+            others = self._run_thunder(crops, tf.concat(turns, 0), tf.tile(people, [3]))
             found = first
-            for quarters in (1, 2, 3):
-                region = whole + tf.constant([[0.0, 0.0, 0.0, quarters * math.pi / 2]])
-                other = self._run_thunder(crops, tf.tile(region, [count, 1]))
+            for other in tf.split(others, 3):
                 better = unsure & (_body_score(other) > _body_score(found) + _CLEARLY)
                 found = tf.where(better[:, None, None], other, found)
             return found
@@ -132,11 +129,11 @@ class LandmarkNetworks(tf.Module):
         region = _person_region(first)
         tilted = tf.abs(region[:, 3]) > _TILTED
         first = tf.cond(tf.reduce_any(tilted), lambda: tf.where(
-            tilted[:, None, None], self._run_thunder(crops, region), first), lambda: first)
+            tilted[:, None, None], self._run_thunder(crops, region, people), first), lambda: first)
         return first, _person_region(first)
 
-    def _run_thunder(self, crops, regions):
-        found = movenet.decode_thunder(self._thunder(2 * sampling.sample_regions(crops, regions, 256) - 1))
+    def _run_thunder(self, crops, regions, people):
+        found = movenet.decode_thunder(self._thunder(2 * sampling.sample_regions(crops, regions, 256, people) - 1))
         return tf.concat([sampling.points_to_image(found[..., :2], regions), found[..., 2:]], -1)
 
 
@@ -149,10 +146,6 @@ def _person_region(thunder):
     points, scores = thunder[..., :2], thunder[..., 2]
     shoulders, hips = tf.reduce_mean(points[:, 5:7], 1), tf.reduce_mean(points[:, 11:13], 1)
     return blazepose.region_from_torso(shoulders, hips, points, scores)
-
-
-def _mirrored_regions(regions):
-    return regions * tf.constant([-1.0, 1.0, 1.0, -1.0]) + tf.constant([float(CROP_SIZE), 0.0, 0.0, 0.0])
 
 
 def merge_body(thunder, pose):
@@ -174,6 +167,15 @@ def merge_body(thunder, pose):
         tf.concat([_least(confidence), feet_confidence], 1),
         tf.concat([_most(apart), tf.zeros_like(feet_confidence)], 1),
     )
+
+
+def _something_to_see(crops, points):
+    """Which points `[N, K, 2]` lie in the crop and not in the black beside the photo: `[N, K]` bool."""
+    lit = tf.nn.max_pool2d(tf.reduce_max(crops, -1, keepdims=True), 8, 8, "SAME")
+    lit = tf.nn.max_pool2d(lit, 3, 1, "SAME")[..., 0] > 0  # 24 pixels of pure black show nothing
+    cells = tf.cast(tf.floor(tf.clip_by_value(points, 0.0, CROP_SIZE - 1.0) / 8), tf.int32)
+    lit = tf.gather_nd(lit, tf.reverse(cells, [-1]), batch_dims=1)
+    return lit & tf.reduce_all((points >= 0) & (points <= CROP_SIZE), -1)
 
 
 def _blazepose_confidence(pose):

@@ -43,10 +43,15 @@ class NetworkGraph(tf.Module):
         if wanted != set(weights):
             raise ValueError(f"`weights` must be those of the operations. Missing: {sorted(wanted - set(weights))}, "
                              f"too many: {sorted(set(weights) - wanted)}.")
+        self._run = tf.function(
+            self._run_graph, autograph=False, input_signature=[tf.TensorSpec(self.input_shape, tf.float32)])
         self._weights = {k: tf.Variable(np.asarray(v, np.float32), trainable=False, name=k) for k, v in weights.items()}
 
     def __call__(self, images):
-        values = {"x": tf.ensure_shape(tf.cast(images, tf.float32), self.input_shape)}
+        return self._run(images)  # one trace, however often a graph calls it
+
+    def _run_graph(self, images):
+        values = {"x": images}
         for operation in self._operations:
             inputs = [values[i] if i in values else self._weights[i] for i in operation["inputs"]]
             values[operation["output"]] = OPERATORS[operation["kind"]](inputs, operation)

@@ -5,9 +5,22 @@ direction of the region's own x axis, radians, clockwise on the screen (+x right
 Only gathers and average pools: the same operations run on CPU and GPU.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 MAX_LEVELS = 8  # halvings kept ready: down-scaling by up to 360 stays free of aliasing
+
+
+class Pyramid(NamedTuple):
+    """Images and their halvings: `pixels` `[P, C]` of all levels one after the other, the `starts`,
+    `heights` and `widths` `[L]` of the levels, and `size` `[2]`, width and height of the images."""
+
+    pixels: tf.Tensor
+    starts: tf.Tensor
+    heights: tf.Tensor
+    widths: tf.Tensor
+    size: tf.Tensor
 
 
 def image_from_region(regions):
@@ -28,7 +41,7 @@ def sample_regions(images, regions, size, image_index=None, border="constant", f
     """Reads regions out of images by bilinear interpolation, from a halved image where it shrinks.
 
     Args:
-        images: `[B, H, W, C]` float32.
+        images: `[B, H, W, C]` float32, or their `Pyramid`, where they are read more than once.
         regions: `[N, 4]` float32; see the module.
         size: int, side of the result in pixels.
         image_index: `[N]` int32, the image of each region. Defaults to region n in image n.
@@ -42,17 +55,15 @@ def sample_regions(images, regions, size, image_index=None, border="constant", f
     """
     if border not in ("constant", "replicate"):
         raise ValueError(f"`border` must be 'constant' or 'replicate'. Received: {border!r}.")
-    channels = images.shape[-1]
-    count, height, width = tf.unstack(tf.shape(images)[:3])
+    pyramid = images if isinstance(images, Pyramid) else build_pyramid(images)
     if image_index is None:
         image_index = tf.range(tf.shape(regions)[0])
     # half the image until one result pixel covers 0.7 to 1.4 pixels of it
     shrink = tf.maximum(regions[:, 2] / size, 1e-6)
     level = tf.clip_by_value(tf.cast(tf.math.ceil(tf.math.log(shrink) / tf.math.log(2.0) - 0.5), tf.int32),
-                             0, MAX_LEVELS)
-    flat, starts, heights, widths = _pyramid(images, tf.reduce_max(tf.concat([level, [0]], 0)), channels)
-    rows, columns = tf.gather(heights, level), tf.gather(widths, level)
-    base = tf.gather(starts, level) + image_index * rows * columns
+                             0, tf.shape(pyramid.starts)[0] - 1)
+    rows, columns = tf.gather(pyramid.heights, level), tf.gather(pyramid.widths, level)
+    base = tf.gather(pyramid.starts, level) + image_index * rows * columns
     base, rows, columns = (v[:, None, None] for v in (base, rows, columns))
 
     unit = (tf.range(size, dtype=tf.float32) + 0.5) / size
@@ -66,33 +77,25 @@ def sample_regions(images, regions, size, image_index=None, border="constant", f
 
     def read(dx, dy):
         near = (tf.clip_by_value(y + dy, 0, rows - 1) * columns + tf.clip_by_value(x + dx, 0, columns - 1))
-        return tf.gather(flat, base + near)
+        return tf.gather(pyramid.pixels, base + near)
 
     values = ((1 - fy) * ((1 - fx) * read(0, 0) + fx * read(1, 0)) + fy * ((1 - fx) * read(0, 1) + fx * read(1, 1)))
     if border == "constant":
-        limit = tf.cast(tf.stack([width, height]), tf.float32)
-        inside = tf.reduce_all((points >= 0) & (points <= limit), -1, keepdims=True)
+        inside = tf.reduce_all((points >= 0) & (points <= pyramid.size), -1, keepdims=True)
         values = tf.where(inside, values, fill)
     return values
 
 
-def _pyramid(images, deepest, channels):
-    """All levels, pixels one after the other `[P, C]`; start, height and width of each level."""
-    flat, starts, heights, widths = [], [], [], []
-    start, level = tf.constant(0), images
-    for k in range(MAX_LEVELS + 1):
-        count, height, width = tf.unstack(tf.shape(level)[:3])
-        flat.append(tf.reshape(level, [-1, channels]))
-        starts.append(start)
-        heights.append(tf.maximum(height, 1))
-        widths.append(tf.maximum(width, 1))
-        start += count * height * width
-        if k < MAX_LEVELS:
-            level = tf.cond(deepest > k, lambda x=level: _halve(x), lambda x=level: x[:, :0, :0])
-            level.set_shape([None, None, None, channels])
-    return tf.concat(flat, 0), tf.stack(starts), tf.stack(heights), tf.stack(widths)
-
-
-def _halve(images):
-    # SAME: the mean leaves padding out, so an odd last row stands for itself
-    return tf.nn.avg_pool2d(images, 2, 2, "SAME")
+def build_pyramid(images, levels=MAX_LEVELS):
+    """`[B, H, W, C]` float32 and how often to halve it -> `Pyramid`."""
+    level = tf.convert_to_tensor(images, tf.float32)
+    size = tf.cast(tf.reverse(tf.shape(level)[1:3], [0]), tf.float32)
+    pixels, shapes = [], []
+    for k in range(levels + 1):
+        # SAME: the mean leaves padding out, so an odd last row stands for itself
+        level = tf.nn.avg_pool2d(level, 2, 2, "SAME") if k else level
+        pixels.append(tf.reshape(level, [-1, level.shape[-1]]))
+        shapes.append(tf.shape(level)[:3])
+    shapes = tf.stack(shapes)
+    starts = tf.cumsum(tf.reduce_prod(shapes, -1), exclusive=True)
+    return Pyramid(tf.concat(pixels, 0), starts, shapes[:, 1], shapes[:, 2], size)
