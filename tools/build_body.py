@@ -138,8 +138,8 @@ def _principal_shapes(offsets, areas):
     vectors = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))[1][:, ::-1][:, :SHAPE]
     codes = vectors * np.sqrt(len(offsets))  # second moment 1 about the mean adult
     basis = np.linalg.lstsq(codes, flat, rcond=None)[0].reshape(SHAPE, -1, 3)
-    top = offsets[..., 1].max(0).argmax()  # a larger code lifts the point that varies most
-    sign = np.where(basis[:, top, 1] < 0, -1.0, 1.0)
+    foot = offsets[..., 1].max(0).argmax()  # signs are fixed: a larger code lifts the sole, nearer to the pelvis
+    sign = np.where(basis[:, foot, 1] < 0, -1.0, 1.0)
     return basis * sign[:, None, None], codes * sign
 
 

@@ -56,7 +56,7 @@ class GenerativeBody(keras.layers.Layer):
     """
 
     def __init__(self, asset=templates.DEFAULT_BODY, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         self.asset = asset
         body = self._template = templates.load_template(templates.find_body(asset))
         self.joint_names, self.keypoint_names = body.joint_names, body.keypoint_names

@@ -1,0 +1,69 @@
+"""Keypoint sets of other data sets by name: a posed body in, their points in their order out.
+
+Each point is a mixture of the body's joints and OpenPose keypoints. Data sets define hips, head and spine points in
+their own ways, tens of millimetres apart; `SETS` says what each name is taken to be here.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+SMPL_24 = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+    ("left_hand", ("left_middle1",)), ("right_hand", ("right_middle1",)))
+COCO_17 = (
+    ("nose", ("nose",)), ("left_eye", ("keypoint:left_eye",)), ("right_eye", ("keypoint:right_eye",)),
+    ("left_ear", ("left_ear",)), ("right_ear", ("right_ear",)),
+    *(f"{side}_{limb}" for limb in _LIMBS for side in ("left", "right")))
+# The top of the skull from rigid points of the head, fitted on 200 random shapes (mean error 11 mm).
+_HEAD_TOP = ("head_top", {"head": -3.29, "left_ear": 1.59, "right_ear": 1.59, "keypoint:left_eye": 0.555,
+                          "keypoint:right_eye": 0.555})
+H36M_17 = (
+    ("pelvis", ("left_hip", "right_hip")), "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    ("spine", ("spine2",)), ("thorax", ("neck",)), ("neck_nose", ("nose", "neck")), _HEAD_TOP, "left_shoulder",
+    "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist")
+LSP_14 = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", _HEAD_TOP)
+SETS = {"smpl24": SMPL_24, "coco17": COCO_17, "h36m17": H36M_17, "lsp14": LSP_14}
+
+
+def regressor(body, name):
+    """Weights of a set over the body's joints and keypoints.
+
+    Args:
+        body: `GenerativeBody`.
+        name: one of `SETS`.
+
+    Returns:
+        `(names, weights)`: the points' names, and float32 `[P, 63 + 137]`, rows sum to 1.
+
+    Raises:
+        ValueError: if there is no such set.
+    """
+    if name not in SETS:
+        raise ValueError(f"A keypoint set must be one of {sorted(SETS)}. Received: {name!r}.")
+    names, rows = [], []
+    for point in SETS[name]:
+        point, parts = (point, (point,)) if isinstance(point, str) else point
+        shares = parts if isinstance(parts, dict) else {part: 1 / len(parts) for part in parts}
+        row = np.zeros(len(body.joint_names) + len(body.keypoint_names), np.float32)
+        for part, share in shares.items():
+            row[_column(body, part)] += share
+        names.append(point)
+        rows.append(row)
+    return tuple(names), np.stack(rows)
+
+
+def regress(weights, posed):
+    """Points `[B, P, 3]` of a `BodyOutput`, from the weights of `regressor`."""
+    return tf.einsum("pn,bnc->bpc", weights, tf.concat([posed.joints, posed.keypoints], axis=1))
+
+
+def _column(body, part):
+    """A joint by name, else a keypoint; `keypoint:` asks for the keypoint where both have the name."""
+    if part in body.joint_names:
+        return body.joint_names.index(part)
+    return len(body.joint_names) + body.keypoint_names.index(part.replace("keypoint:", ""))
