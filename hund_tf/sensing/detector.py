@@ -55,8 +55,14 @@ class PersonDetector(tf.Module):
             raise ValueError(f"`size` must be a positive multiple of {_STEP}. Received: {size}.")
         self.size, self.max_people, self.score_threshold = size, max_people, score_threshold
         self._network = load_network("multipose", folder)
-        self._detect = tf.function(
-            self._detect_one, autograph=False, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+        # one trace each, and what is seldom needed is called from outside them: a quick first photo
+        self._whole = tf.function(self._look_whole, autograph=False, input_signature=[
+            tf.TensorSpec([None, None, 3], tf.uint8)])
+        spec = sampling.pyramid_spec(3)
+        self._nearer = tf.function(self._look_nearer, autograph=False, input_signature=[spec])
+        self._turned = tf.function(self._look_turned, autograph=False, input_signature=[spec])
+        self._finished = tf.function(self._finish, autograph=False, input_signature=[People(*(
+            tf.TensorSpec([None, *s], tf.float32) for s in ((4,), (), (17, 3)))), tf.TensorSpec([2], tf.float32)])
 
     def __call__(self, image):
         boxes, scores, _ = self.detect(image)
@@ -67,25 +73,31 @@ class PersonDetector(tf.Module):
         image = tf.convert_to_tensor(image)
         if image.shape.rank != 3 or image.shape[-1] != 3:
             raise ValueError(f"`image` must be [H, W, 3]. Received: {image.shape}.")
-        return self._detect(tf.cast(image, tf.uint8))
+        return self.find(tf.cast(image, tf.uint8))
 
-    def _detect_one(self, image):
-        height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
-        side, short = tf.maximum(height, width), tf.minimum(height, width)
-        image = sampling.build_pyramid(tf.cast(image, tf.float32)[None] / 127.5 - 1)
-        found = self._look(image, tf.stack([side / 2, side / 2, side, 0.0])[None], self.score_threshold, trim=True)
-        found = _without_doubles(found)
+    def find(self, image):
+        """`detect` without its checks: uint8 `[H, W, 3]`; for use inside other functions."""
+        image, found = self._whole(image)
+        side, short = tf.reduce_max(image.size), tf.reduce_min(image.size)
         # what small people, or a strip of a picture, need: a second look from nearer
         longer = tf.reduce_max(found.boxes[:, 2:] - found.boxes[:, :2], -1)
         small = tf.reduce_sum(tf.cast(longer < _SMALL * side, tf.int32)) * 2 > tf.shape(longer)[0]
         nearer = small | (side > _STRIP * short)
-        found = tf.cond(nearer, lambda: _without_doubles(found, self._look_nearer(image)), lambda: found)
+        found = tf.cond(nearer, lambda: _joined(found, self._nearer(image)), lambda: found)
         # a person upside down or lying may only be known after turning the picture
         nobody = tf.equal(tf.shape(found.scores)[0], 0)
-        found = tf.cond(nobody, lambda: _without_doubles(self._look_turned(image)), lambda: found)
+        found = tf.cond(nobody, lambda: self._turned(image), lambda: found)
+        return self._finished(found, image.size)
+
+    def _look_whole(self, image):
+        image = sampling.build_pyramid(tf.cast(image, tf.float32)[None] / 127.5 - 1)
+        side = tf.reduce_max(image.size)
+        return image, self._look(image, tf.stack([side / 2, side / 2, side, 0.0])[None], self.score_threshold, trim=True)
+
+    def _finish(self, found, size):
+        found = _without_doubles(found)
         boxes = whole_body_boxes(found.boxes, found.keypoints)
-        limit = tf.stack([width, height, width, height])
-        boxes = tf.clip_by_value(boxes, 0.0, limit)
+        boxes = tf.clip_by_value(boxes, 0.0, tf.tile(size, [2]))
         extent = boxes[:, 2:] - boxes[:, :2]
         keep = tf.reduce_min(extent, -1) >= 1.0
         boxes = tf.concat([boxes[:, :2], extent], -1)
@@ -171,10 +183,14 @@ def whole_body_boxes(boxes, keypoints):
     return tf.concat([tf.minimum(boxes[:, :2], low), tf.maximum(boxes[:, 2:], high)], -1)
 
 
-def _without_doubles(*found):
-    boxes, scores, keypoints = (tf.concat(v, 0) for v in zip(*found))
-    order = tf.argsort(scores, direction="DESCENDING", stable=True)
-    people = People(*(tf.gather(v, order) for v in (boxes, scores, keypoints)))
+def _joined(first, second):
+    return People(*(tf.concat(v, 0) for v in zip(first, second)))
+
+
+def _without_doubles(people):
+    """Best first, nobody twice."""
+    order = tf.argsort(people.scores, direction="DESCENDING", stable=True)
+    people = People(*(tf.gather(v, order) for v in people))
     keep = distinct(*people)
     return People(*(tf.boolean_mask(v, keep) for v in people))
 

@@ -76,21 +76,30 @@ class LandmarkNetworks(tf.Module):
         self._thunder = load_network("thunder", folder)
         self._blazepose = blazepose.BlazePose(mirror, folder)
         self._hands, self._faces = Hands(folder), Faces(folder)
-        self._find = tf.function(self.find, autograph=False, input_signature=[
-            tf.TensorSpec([None, CROP_SIZE, CROP_SIZE, 3], tf.float32)])
+        pyramid = sampling.pyramid_spec(3)
+        regions, people = tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None], tf.int32)
+        # one trace each, and what is seldom needed is called from outside them: a quick first photo
+        self._run_thunder = tf.function(
+            self._thunder_eagerly, autograph=False, input_signature=[pyramid, regions, people])
+        self._see_details = tf.function(self._details_eagerly, autograph=False, input_signature=[
+            tf.TensorSpec([None, CROP_SIZE, CROP_SIZE, 3], tf.float32), pyramid,
+            tf.TensorSpec([None, 17, 3], tf.float32), regions])
 
     def __call__(self, crops):
         crops = tf.convert_to_tensor(crops)
         if crops.shape.rank != 4 or tuple(crops.shape[1:]) != (CROP_SIZE, CROP_SIZE, 3):
             raise ValueError(f"`crops` must be [N, {CROP_SIZE}, {CROP_SIZE}, 3]. Received: {crops.shape}.")
         scale = 1 / 255 if crops.dtype == tf.uint8 else 1.0
-        return self._find(tf.cast(crops, tf.float32) * scale)
+        return self.find(tf.cast(crops, tf.float32) * scale)
 
     def find(self, crops):
         """The call without its checks: float32 crops in [0, 1]; for use inside other functions."""
         pyramid = sampling.build_pyramid(crops, levels=3)
         people = tf.range(tf.shape(crops)[0])
         first, region = self._first_look(pyramid, people)
+        return self._see_details(crops, pyramid, first, region)
+
+    def _details_eagerly(self, crops, pyramid, first, region):
         pose = self._blazepose(pyramid, region)
         body, body_confidence, disagreement = merge_body(first, pose)
         hands, hands_confidence = self._hands(pyramid, pose.points)
@@ -132,7 +141,7 @@ class LandmarkNetworks(tf.Module):
             tilted[:, None, None], self._run_thunder(crops, region, people), first), lambda: first)
         return first, _person_region(first)
 
-    def _run_thunder(self, crops, regions, people):
+    def _thunder_eagerly(self, crops, regions, people):
         found = movenet.decode_thunder(self._thunder(2 * sampling.sample_regions(crops, regions, 256, people) - 1))
         return tf.concat([sampling.points_to_image(found[..., :2], regions), found[..., 2:]], -1)
 

@@ -51,9 +51,10 @@ class NetworkGraph(tf.Module):
         return self._run(images)  # one trace, however often a graph calls it
 
     def _run_graph(self, images):
-        values = {"x": images}
+        values = {name: weight.value() for name, weight in self._weights.items()}  # each read once
+        values["x"] = images
         for operation in self._operations:
-            inputs = [values[i] if i in values else self._weights[i] for i in operation["inputs"]]
+            inputs = [values[i] for i in operation["inputs"]]
             values[operation["output"]] = OPERATORS[operation["kind"]](inputs, operation)
         return {name: values[tensor] for name, tensor in self._outputs.items()}
 

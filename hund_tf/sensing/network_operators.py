@@ -1,11 +1,16 @@
 """The operations that imported networks are made of: (inputs, settings) -> tensor.
 
-Tensors are float32, NHWC, with a free batch. `OPERATORS` maps the kind named in a network's JSON
+Tensors are float32, NHWC, with a free batch. Raw operations where the networks have hundreds:
+tf.nn's wrappers make tracing several times slower. `OPERATORS` maps the kind named in a network's JSON
 (tools/network_description.py) to its function. The last three are MediaPipe's own operations, with
 which the face network looks again at the eyes and the lips.
 """
 
 import tensorflow as tf
+
+
+def _bias_add(values, bias):
+    return tf.raw_ops.BiasAdd(value=values, bias=bias)
 
 
 def _activated(values, settings):
@@ -14,18 +19,20 @@ def _activated(values, settings):
 
 
 def conv2d(inputs, settings):
-    values = tf.nn.conv2d(inputs[0], inputs[1], settings["strides"], settings["padding"],
-                          dilations=settings["dilations"])
+    values = tf.raw_ops.Conv2D(input=inputs[0], filter=inputs[1], strides=[1, *settings["strides"], 1],
+                               padding=settings["padding"], dilations=[1, *settings["dilations"], 1])
     if len(inputs) > 2:
         # TF 2.15's oneDNN fusion of Conv2D + BiasAdd + Add crashes where the other summand is a Pad
-        values = values + inputs[2] if settings.get("plain_bias") else tf.nn.bias_add(values, inputs[2])
+        values = (tf.raw_ops.AddV2(x=values, y=inputs[2]) if settings.get("plain_bias")
+                  else _bias_add(values, inputs[2]))
     return _activated(values, settings)
 
 
 def depthwise_conv2d(inputs, settings):
-    values = tf.nn.depthwise_conv2d(inputs[0], inputs[1], [1, *settings["strides"], 1], settings["padding"],
-                                    dilations=settings["dilations"])
-    return _activated(tf.nn.bias_add(values, inputs[2]) if len(inputs) > 2 else values, settings)
+    values = tf.raw_ops.DepthwiseConv2dNative(
+        input=inputs[0], filter=inputs[1], strides=[1, *settings["strides"], 1], padding=settings["padding"],
+        dilations=[1, *settings["dilations"], 1])
+    return _activated(_bias_add(values, inputs[2]) if len(inputs) > 2 else values, settings)
 
 
 def conv2d_transpose(inputs, settings):
@@ -41,7 +48,9 @@ def dense(inputs, settings):
 
 
 def prelu(inputs, settings):
-    return tf.nn.relu(inputs[0]) - inputs[1] * tf.nn.relu(-inputs[0])
+    positive = tf.raw_ops.Relu(features=inputs[0])
+    negative = tf.raw_ops.Sub(x=inputs[0], y=positive)
+    return tf.raw_ops.AddV2(x=positive, y=tf.raw_ops.Mul(x=inputs[1], y=negative))
 
 
 def max_pool(inputs, settings):
@@ -109,7 +118,7 @@ OPERATORS = {
     "depthwise_conv2d": depthwise_conv2d,
     "conv2d_transpose": conv2d_transpose,
     "dense": dense,
-    "add": lambda x, s: _activated(x[0] + x[1], s),
+    "add": lambda x, s: _activated(tf.raw_ops.AddV2(x=x[0], y=x[1]), s),
     "multiply": lambda x, s: _activated(x[0] * x[1], s),
     "relu": lambda x, s: tf.nn.relu(x[0]),
     "relu6": lambda x, s: tf.nn.relu6(x[0]),

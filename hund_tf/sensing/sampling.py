@@ -86,6 +86,12 @@ def sample_regions(images, regions, size, image_index=None, border="constant", f
     return values
 
 
+def pyramid_spec(channels):
+    """The `tf.TensorSpec`s of a `Pyramid`."""
+    numbers = tf.TensorSpec([None], tf.int32)
+    return Pyramid(tf.TensorSpec([None, channels], tf.float32), numbers, numbers, numbers, tf.TensorSpec([2], tf.float32))
+
+
 def build_pyramid(images, levels=MAX_LEVELS):
     """`[B, H, W, C]` float32 and how often to halve it -> `Pyramid`."""
     level = tf.convert_to_tensor(images, tf.float32)
