@@ -93,17 +93,18 @@ def transform_bilinear(inputs, settings):
     height, width = features.shape[1], features.shape[2]
     inside = tf.reduce_all((position >= 0) & (position <= [width - 1.0, height - 1.0]), -1, keepdims=True)
     low = tf.floor(position)
-    fraction = position - low
-    low = tf.cast(low, tf.int32)
+    fx, fy = tf.split(position - low, 2, -1)
+    x, y = tf.unstack(tf.cast(low, tf.int32), axis=-1)
+    x, right = (tf.clip_by_value(v, 0, width - 1) for v in (x, x + 1))
+    y, below = (tf.clip_by_value(v, 0, height - 1) * width for v in (y, y + 1))
+    pixels = tf.reshape(features, [-1, features.shape[-1]])
+    first = tf.reshape(tf.range(tf.shape(features)[0]) * (height * width), [-1, 1, 1])
 
-    def read(dx, dy):
-        x = tf.clip_by_value(low[..., 0] + dx, 0, width - 1)
-        y = tf.clip_by_value(low[..., 1] + dy, 0, height - 1)
-        return tf.gather_nd(features, tf.stack([y, x], -1), batch_dims=1)
+    def read(columns, rows):
+        return tf.gather(pixels, first + rows + columns)
 
-    fx, fy = fraction[..., :1], fraction[..., 1:]
-    upper = (1 - fx) * read(0, 0) + fx * read(1, 0)
-    lower = (1 - fx) * read(0, 1) + fx * read(1, 1)
+    upper = (1 - fx) * read(x, y) + fx * read(right, y)
+    lower = (1 - fx) * read(x, below) + fx * read(right, below)
     return tf.where(inside, (1 - fy) * upper + fy * lower, 0.0)
 
 

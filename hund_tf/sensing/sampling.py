@@ -25,10 +25,10 @@ class Pyramid(NamedTuple):
 
 def image_from_region(regions):
     """Affine maps `[N, 2, 3]` from unit region coordinates (0..1) to image pixels."""
-    cos, sin, size = tf.cos(regions[:, 3]), tf.sin(regions[:, 3]), regions[:, 2]
-    linear = tf.reshape(tf.stack([cos, -sin, sin, cos], -1), [-1, 2, 2]) * size[:, None, None]
-    offset = regions[:, :2] - tf.reduce_sum(linear, -1) / 2
-    return tf.concat([linear, offset[..., None]], -1)
+    x, y, size, angle = tf.unstack(regions, axis=-1)
+    cos, sin = tf.cos(angle) * size, tf.sin(angle) * size
+    rows = [cos, -sin, x - (cos - sin) / 2, sin, cos, y - (sin + cos) / 2]
+    return tf.reshape(tf.stack(rows, -1), [-1, 2, 3])
 
 
 def points_to_image(points, regions):
@@ -72,14 +72,16 @@ def sample_regions(images, regions, size, image_index=None, border="constant", f
     points = tf.reshape(points_to_image(grid, regions), [-1, size, size, 2])
     position = points / tf.pow(2.0, tf.cast(level, tf.float32))[:, None, None, None] - 0.5
     low = tf.floor(position)
-    fx, fy = tf.unstack((position - low)[..., None], axis=-2)
+    fx, fy = tf.split(position - low, 2, -1)
     x, y = tf.unstack(tf.cast(tf.clip_by_value(low, -1e6, 1e6), tf.int32), axis=-1)
+    x, right = (tf.clip_by_value(v, 0, columns - 1) for v in (x, x + 1))
+    y, below = (base + tf.clip_by_value(v, 0, rows - 1) * columns for v in (y, y + 1))
 
-    def read(dx, dy):
-        near = (tf.clip_by_value(y + dy, 0, rows - 1) * columns + tf.clip_by_value(x + dx, 0, columns - 1))
-        return tf.gather(pyramid.pixels, base + near)
+    def read(place):
+        return tf.gather(pyramid.pixels, place)
 
-    values = ((1 - fy) * ((1 - fx) * read(0, 0) + fx * read(1, 0)) + fy * ((1 - fx) * read(0, 1) + fx * read(1, 1)))
+    values = ((1 - fy) * ((1 - fx) * read(y + x) + fx * read(y + right))
+              + fy * ((1 - fx) * read(below + x) + fx * read(below + right)))
     if border == "constant":
         inside = tf.reduce_all((points >= 0) & (points <= pyramid.size), -1, keepdims=True)
         values = tf.where(inside, values, fill)
