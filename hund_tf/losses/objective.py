@@ -50,7 +50,7 @@ class BodyObjective:
 
     def __call__(self, packed, summary):
         state = self.codec.unpack(packed, summary.intrinsics, CROP_SIZE)
-        body = self.body(state, mesh="low")
+        body = self.body(state, mesh=None if self.rasterizer is None else "low")
         keypoints = tf.gather(body.keypoints, READ_KEYPOINTS, axis=1)
         residual = (camera.project(keypoints, summary.intrinsics) - summary.keypoints) / CROP_SIZE
         weight = summary.confidence * tf.cast(summary.confidence > 0.05, tf.float32)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from hund_tf.sensing import heatmaps
+from hund_tf.sensing.part_segmentation import spread
 
 # OpenPose-137 points whose coordinates the context reads: BODY_25, and wrist-near points of both
 # hands (index, middle and little finger base), which fix the rotation of the wrists.
@@ -93,8 +94,7 @@ class ContextEncoder(keras.layers.Layer):
                                            name="to_state")
 
     def call(self, summary, initial_state):
-        x = self.embed_maps(summary.maps) + tf.image.resize(
-            self.embed_features(summary.feature_maps), [30, 30], method="nearest")
+        x = self.embed_maps(summary.maps) + spread(self.embed_features(summary.feature_maps), 2)
         x = tf.nn.relu(x)
         for i, convolution in enumerate(self.convolutions):
             x = convolution(x)

@@ -20,14 +20,28 @@ def paint_heatmaps(keypoints_crop, confidence, map_size=MAP_SIZE):
     Returns:
         `[B, map_size, map_size, N]`.
     """
+    rows, columns = _bells(keypoints_crop, confidence, map_size)
+    return rows[:, :, None, :] * columns[:, None, :, :]
+
+
+def paint_pooled_heatmaps(keypoints_crop, confidence):
+    """`avg_pool2d(paint_heatmaps(...), 2)` at a quarter of the work: `[B, 30, 30, N]`.
+
+    A bell is a row times a column, so its average over 2x2 pixels is the product of their averages.
+    """
+    rows, columns = (tf.reduce_mean(tf.reshape(x, [-1, MAP_SIZE // 2, 2, x.shape[2]]), 2)
+                     for x in _bells(keypoints_crop, confidence, MAP_SIZE))
+    return rows[:, :, None, :] * columns[:, None, :, :]
+
+
+def _bells(keypoints_crop, confidence, map_size):
     scale = CROP_SIZE / map_size
     sigma = SIGMA * map_size / MAP_SIZE
     centres = tf.range(map_size, dtype=tf.float32) + 0.5
     offset = keypoints_crop[..., None] / scale - centres  # [B, N, 2, M]
     bell = tf.exp(-0.5 * tf.square(offset / sigma))
-    columns = tf.transpose(bell[:, :, 0], [0, 2, 1])  # [B, M, N]
-    rows = tf.transpose(bell[:, :, 1] * confidence[..., None], [0, 2, 1])
-    return rows[:, :, None, :] * columns[:, None, :, :]
+    rows = tf.transpose(bell[:, :, 1] * confidence[..., None], [0, 2, 1])  # [B, M, N]
+    return rows, tf.transpose(bell[:, :, 0], [0, 2, 1])
 
 
 def read_keypoints(heatmaps):

@@ -26,8 +26,7 @@ def sample_scenes(body, poses, rng, render=True):
 
     Returns:
         dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
-        `expression`, `rotation`, `translation`, crop `intrinsics`, `keypoints` `[137, 2]` in crop pixels,
-        `image_bounds` `[4]` (x0, y0, x1, y1 of the photo, crop pixels) and `part_labels` uint8 `[60, 60]`.
+        `expression`, `rotation`, `translation`, crop `intrinsics`, `image_bounds` `[4]` (x0, y0, x1, y1 of the photo, crop pixels) and `part_labels` uint8 `[60, 60]`.
     """
     count = len(poses)
     state = _sample_state(body, poses, rng)
@@ -54,7 +53,7 @@ def sample_scenes(body, poses, rng, render=True):
     scenes = {
         "theta": state.theta, "shape": state.shape, "expression": state.expression,
         "rotation": np.concatenate([rotation[..., 0], rotation[..., 1]], -1), "translation": translation,
-        "intrinsics": intrinsics, "keypoints": (pixels - origin[:, None]) * scale[:, None, None],
+        "intrinsics": intrinsics,
         "image_bounds": corners * scale[:, None]}
     scenes = {name: value[enough].astype(np.float32) for name, value in scenes.items()}
     if render:

@@ -7,6 +7,7 @@ from hund_tf.config import SupervisionConfig
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.losses import alignment, meta_losses, priors, supervision
+from hund_tf.networks.context_encoder import READ_KEYPOINTS
 from hund_tf.sensing.heatmaps import CROP_SIZE
 
 BODY_JOINTS = 22
@@ -30,6 +31,8 @@ class SupervisedHund(HundBody):
         super().__init__(*args, **kwargs)
         self.supervision_config = supervision_config
         self._meta_loss = meta_losses.by_name(supervision_config.meta_loss)
+        # The same objective, compiled: its many small operations run ten times faster, forward and backward.
+        self.neural_descent.objective = tf.function(self.objective, jit_compile=True, autograph=False)
         labels = tf.constant(self.body.part_labels("low"))
         is_hand = tf.reduce_any(labels[:, None] == tf.constant(_HAND_LABELS, labels.dtype), -1)
         self._vertex_weights = tf.where(is_hand, _HAND_WEIGHT, 1.0)
@@ -43,46 +46,53 @@ class SupervisedHund(HundBody):
     def train_step(self, data):
         summary, truth = data
         with tf.GradientTape() as tape:
-            loss, report = self._losses(summary, truth)
+            loss, report = self._compare(summary, truth)
             average = tf.nn.compute_average_loss(loss)
         self.optimizer.minimize(average, self.trainable_variables, tape)
         return self._track(loss, report)
 
     def test_step(self, data):
-        loss, report = self._losses(*data)
+        loss, report = self._compare(*data)
         return self._track(loss, report)
 
-    def _losses(self, summary, truth):
+    def _compare(self, summary, truth):
         mean = self.codec.initial(tf.shape(summary.intrinsics)[0])
         context, first = self.context_encoder(summary, mean)
         return self._descend(first, context, summary, truth)
 
-    @tf.function(jit_compile=True, autograph=False)
     def _descend(self, first, context, summary, truth):
         descent = self.neural_descent(first, context, summary)
-        target = self.body(truth, mesh="low")
-        losses = tf.stack([self._stage_loss(report, truth, target, summary) for report in descent.reports])
-        last = descent.reports[-1]
-        points, true_points = (
-            tf.gather(b.joints, LIMBS, axis=1) - _root(b.joints) for b in (last.body, target))
-        return self._meta_loss(losses), {
-            "points": points, "true_points": true_points, "loss_u_first": descent.reports[0].loss,
-            "loss_u_last": last.loss}
+        reports = [(report.state, report.body) for report in descent.reports]
+        loss, points, true_points = self._score(reports, truth, summary.intrinsics)
+        return loss, {"points": points, "true_points": true_points, "loss_u_first": descent.reports[0].loss,
+                      "loss_u_last": descent.reports[-1].loss}
 
-    def _stage_loss(self, report, truth, target, summary):
-        c, body = self.supervision_config, report.body
-        offset, true_offset = report.state.translation[:, None], truth.translation[:, None]
+    @tf.function(jit_compile=True, autograph=False)
+    def _score(self, reports, truth, intrinsics):
+        """Meta-loss `[B]`, and the limb joints of the last stage and of the truth, `[B, 12, 3]`."""
+        target = self.body(truth, mesh="low")
+        losses = tf.stack([self._stage_loss(*report, truth, target, intrinsics) for report in reports])
+        state, body = reports[-1]
+        vertices = self.body(state, mesh="low").vertices
         mesh = supervision.mean_point_error(
-            body.vertices - offset, target.vertices - true_offset, self._vertex_weights)
-        joints = supervision.mean_point_error(
-            body.joints[:, :BODY_JOINTS] - offset, target.joints[:, :BODY_JOINTS] - true_offset)
-        away = alignment.safe_norm(report.state.translation - truth.translation) / truth.translation[:, 2]
+            vertices - state.translation[:, None], target.vertices - truth.translation[:, None],
+            self._vertex_weights)
+        points, true_points = (tf.gather(b.joints, LIMBS, axis=1) - _root(b.joints) for b in (body, target))
+        return self._meta_loss(losses) + self.supervision_config.mesh_weight * mesh, points, true_points
+
+    def _stage_loss(self, state, body, truth, target, intrinsics):
+        c = self.supervision_config
+        points, true_points = (
+            tf.concat([b.joints[:, :BODY_JOINTS], tf.gather(b.keypoints, READ_KEYPOINTS, axis=1)], 1)
+            - s.translation[:, None] for b, s in ((body, state), (target, truth)))
+        joints = supervision.mean_point_error(points, true_points)
+        away = alignment.safe_norm(state.translation - truth.translation) / truth.translation[:, 2]
         pixels, true_pixels = (
-            camera.project(b.keypoints[:, :25], summary.intrinsics) / CROP_SIZE for b in (body, target))
+            camera.project(b.keypoints[:, :25], intrinsics) / CROP_SIZE for b in (body, target))
         keypoints = alignment.keypoint_alignment(pixels, true_pixels, tf.ones_like(pixels[..., 0]), limit=1.0)
-        return (c.mesh_weight * mesh + c.joints_weight * joints + c.translation_weight * away
-                + c.keypoint_weight * keypoints + c.pose_prior_weight * priors.gaussian_prior(report.state.theta)
-                + c.shape_prior_weight * priors.gaussian_prior(report.state.shape))
+        return (c.joints_weight * joints + c.translation_weight * away
+                + c.keypoint_weight * keypoints + c.pose_prior_weight * priors.gaussian_prior(state.theta)
+                + c.shape_prior_weight * priors.gaussian_prior(state.shape))
 
     def _track(self, loss, report):
         points, truth = report["points"], report["true_points"]

@@ -4,14 +4,13 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf.geometry import camera
-from hund_tf.networks.context_encoder import summarize
 from hund_tf.sensing import heatmaps
 from hund_tf.sensing.heatmaps import CROP_SIZE
-from hund_tf.sensing.landmark_sensing import describe
+from hund_tf.sensing.landmark_sensing import describe_summary
 from hund_tf.state import ModelState
 from hund_tf.training import evidence as degraded
 
-FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics", "keypoints", "image_bounds",
+FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics", "image_bounds",
           "part_labels")
 
 
@@ -37,6 +36,7 @@ def truth_of(scene):
 def detect(body, scene, seed, noise):
     """Degraded detections of a batch of scenes; see `evidence.detect`."""
     posed = body(truth_of(scene), mesh=None)
+    scene = {**scene, "keypoints": camera.project(posed.keypoints, scene["intrinsics"])}
     camera_from_ray = camera.camera_from_ray(scene["intrinsics"], CROP_SIZE)
     points_ray = tf.einsum("bji,bkj->bki", camera_from_ray, posed.keypoints[:, :25])
     return degraded.detect(scene, points_ray, seed, noise)
@@ -60,17 +60,17 @@ def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, s
 
     def prepare(scene, seed):
         detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
-        return summarize(describe(segmentation, detected, scene["intrinsics"])), truth_of(scene)
+        return describe_summary(segmentation, detected, scene["intrinsics"]), truth_of(scene)
 
     return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)
 
 
 def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True):
-    """Batches for the part CNN: `((K, mask), labels)`, labels int32 `[B, 60, 60]`."""
+    """Batches for the part CNN: `((K averaged, mask), labels)`, labels int32 `[B, 60, 60]`."""
 
     def prepare(scene, seed):
         detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
-        maps = heatmaps.paint_heatmaps(detected.keypoints, detected.confidence)
+        maps = heatmaps.paint_pooled_heatmaps(detected.keypoints, detected.confidence)
         return (maps, detected.person_mask), detected.part_labels
 
     return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)

@@ -16,7 +16,7 @@ from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.training import synthetic
 from hund_tf.training.supervised import SupervisedHund
 
-_EMPTY_K = (1, 60, 60, 137)
+_EMPTY_K = (1, 30, 30, 137)
 
 
 def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batch_size=32, seed=0):
@@ -79,7 +79,7 @@ def new_segmentation(weights=None):
     """A built part CNN, with weights from a file if given."""
     model = PartSegmentation()
     maps = tf.zeros(_EMPTY_K)
-    model(maps, maps[..., 0])
+    model(maps, tf.zeros([1, 60, 60]))
     if weights is not None:
         model.load_weights(weights)
     return model
@@ -123,16 +123,16 @@ class _PartLearner(keras.Model):
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
-            loss, logits = self._losses(data)
+            loss, logits = self._compare(data)
             average = tf.nn.compute_average_loss(loss)
         self.optimizer.minimize(average, self.trainable_variables, tape)
         return self._track(loss, logits, data[1])
 
     def test_step(self, data):
-        loss, logits = self._losses(data)
+        loss, logits = self._compare(data)
         return self._track(loss, logits, data[1])
 
-    def _losses(self, data):
+    def _compare(self, data):
         (heatmaps, mask), labels = data
         _, logits = self.segmentation(heatmaps, mask)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
