@@ -1,0 +1,213 @@
+"""The soft rasterizer: its loop twin, a hand case, gradients, hard input, and the hard limit."""
+
+import importlib.util
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hund_tf.geometry import soft_rasterizer
+from hund_tf.geometry.soft_rasterizer import SoftRasterizer, soft_rasterize
+from hund_tf.visualization import renderer
+
+_TWIN = pathlib.Path(__file__).parents[1] / "reference" / "soft_rasterizer_numpy.py"
+_SPEC = importlib.util.spec_from_file_location("soft_rasterizer_numpy", _TWIN)
+twin = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(twin)
+
+SIZE = (13, 14)
+INTRINSICS = np.array([[12.0, 13.0, 7.0, 6.5], [9.0, 9.5, 6.0, 7.0]])
+SETTINGS = dict(sigma=0.5, gamma=5e-4, cutoff=1e-4)
+
+
+def soup(seed, vertices=30, faces=25, channels=4):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(0, 0.5, [2, vertices, 3]) + [0, 0, 2.5]
+    corners = np.stack([rng.permutation(vertices)[:3] for _ in range(faces)]).astype(np.int32)
+    return points, corners, np.eye(channels)[rng.integers(0, channels, vertices)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_equals_the_loop_twin(seed, one_hot):
+    points, faces, labels = soup(seed)
+    if not one_hot:
+        labels = np.random.default_rng(seed).random(labels.shape)
+    ours = soft_rasterize(points, faces, labels, INTRINSICS, SIZE, **SETTINGS)
+    for image in range(2):
+        theirs = twin.soft_rasterize(points[image], faces, labels, INTRINSICS[image], SIZE, **SETTINGS)
+        np.testing.assert_allclose(ours[image], theirs, rtol=1e-7, atol=1e-7)  # float64
+    single = soft_rasterize(points.astype(np.float32), faces, labels.astype(np.float32),
+                            INTRINSICS.astype(np.float32), SIZE, **SETTINGS)
+    assert np.mean(np.abs(single.numpy() - ours.numpy()) > 2e-4) < 0.01  # pixels at the cut-off may fall either way
+
+
+def test_windows_cover_each_footprint():
+    points, faces, labels = soup(2)
+    ours = soft_rasterize(points, faces, labels, INTRINSICS, SIZE, **SETTINGS)
+    dense = twin.soft_rasterize(points[0], faces, labels, INTRINSICS[0], SIZE,
+                                **{**SETTINGS, "cutoff": 0.0})
+    np.testing.assert_allclose(ours[0, ..., -1], dense[..., -1], atol=1e-3)
+
+
+def test_five_by_five_worked_out_by_hand():
+    # one face 2 m away with corners at pixels (0, 0), (5, 0), (0, 5)
+    points = np.array([[[0, 0, 2], [5, 0, 2], [0, 5, 2]]], float)
+    picture = soft_rasterize(points, [[0, 1, 2]], np.eye(3), [[2.0, 2, 0, 0]], (5, 5), sigma=1.0,
+                             cutoff=1e-6)[0].numpy()
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    # pixel (0.5, 0.5): nearest edges at 0.5; weights 1 - 0.2, 0.1, 0.1
+    np.testing.assert_allclose(picture[0, 0], [0.8, 0.1, 0.1, sigmoid(0.25)])
+    # pixel (4.5, 4.5): outside, foot (2.5, 2.5) on the long edge, squared distance 2 x 2^2
+    np.testing.assert_allclose(picture[4, 4], [0, 0.5, 0.5, sigmoid(-8.0)])
+    # pixel (1.5, 1.5): the left and upper edges are at 1.5, the long one at 2 / sqrt(2)
+    np.testing.assert_allclose(picture[1, 1], [0.4, 0.3, 0.3, sigmoid(2.0)])
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_gradient_matches_finite_differences(one_hot):
+    points, faces, labels = soup(3, faces=12)
+    upstream = np.random.default_rng(0).normal(size=[2, *SIZE, 5])
+    if not one_hot:
+        labels = np.random.default_rng(1).random(labels.shape)
+
+    @tf.function
+    def total(vertices):
+        return tf.reduce_sum(
+            soft_rasterize(vertices, faces, labels, INTRINSICS, SIZE, **SETTINGS) * upstream)
+
+    variable = tf.constant(points)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        value = total(variable)
+    gradient = tf.convert_to_tensor(tape.gradient(value, variable)).numpy()
+    for direction in np.random.default_rng(2).normal(size=[6, *points.shape]):
+        step = 1e-7 * direction  # small: few pixels cross the cut-off, where the picture jumps
+        numeric = total(tf.constant(points + step)) - total(tf.constant(points - step))
+        numeric = numeric.numpy() / 2e-7
+        np.testing.assert_allclose((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_to_labels_is_the_share_of_each_vertex():
+    points, faces, labels = soup(4)
+    labels = tf.Variable(labels)
+    with tf.GradientTape() as tape:
+        picture = soft_rasterize(points, faces, labels, INTRINSICS, SIZE, constant_labels=False,
+                                 **SETTINGS)
+        total = tf.reduce_sum(picture[..., 0])
+    gradient = tf.convert_to_tensor(tape.gradient(total, labels))
+    np.testing.assert_allclose(tf.reduce_sum(gradient * labels), total)  # linear in the labels
+    assert np.all(gradient.numpy()[:, 1:] == 0)
+
+
+HARD = {
+    "behind": [[0, 0, -2], [1, 0, -2], [0, 1, -2]],
+    "across the camera plane": [[0, 0, -1], [1, 0, 2], [0, 1, 2]],
+    "in the eye": [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
+    "a point": [[0, 0, 2], [0, 0, 2], [0, 0, 2]],
+    "a line": [[0, 0, 2], [0.5, 0, 2], [1, 0, 2]],
+    "edge-on": [[0, 0, 2], [0, 0, 3], [0, 0, 4]],
+    "outside": [[90, 0, 2], [91, 0, 2], [90, 1, 2]],
+    "too far": [[0, 0, 200], [1, 0, 200], [0, 1, 200]],
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_hard_faces_add_nothing(name):
+    points = tf.constant([HARD[name]], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        picture = soft_rasterize(points, [[0, 1, 2]], np.eye(3, dtype=np.float32),
+                                 INTRINSICS[:1].astype(np.float32), SIZE, **SETTINGS)
+        total = tf.reduce_sum(picture)
+    assert not picture.numpy().any()
+    assert not tf.convert_to_tensor(tape.gradient(total, points)).numpy().any()
+
+
+def test_a_hard_face_beside_a_good_one_changes_nothing():
+    points, faces, labels = soup(5)
+    rows = np.concatenate([np.array(HARD[name]) for name in HARD]).astype(float)
+    more = np.concatenate([points, np.tile(rows, [2, 1, 1])], axis=1)
+    extra = np.arange(len(rows), dtype=np.int32).reshape(-1, 3) + points.shape[1]
+    with tf.GradientTape() as tape:
+        variable = tf.Variable(more)
+        both = soft_rasterize(variable, np.concatenate([faces, extra]),
+                              np.concatenate([labels, labels[:len(rows)]]), INTRINSICS, SIZE,
+                              **SETTINGS)
+        total = tf.reduce_sum(both ** 2)
+    alone = soft_rasterize(points, faces, labels, INTRINSICS, SIZE, **SETTINGS)
+    np.testing.assert_allclose(both, alone, atol=1e-9)
+    assert np.isfinite(tf.convert_to_tensor(tape.gradient(total, variable)).numpy()).all()
+
+
+def test_vanishing_softness_is_the_hard_renderer():
+    points, faces, _ = soup(6, vertices=18, faces=6)
+    faces = np.arange(18, dtype=np.int32).reshape(6, 3)
+    labels = np.eye(6)[np.repeat(np.arange(6), 3)]
+    picture = soft_rasterize(points, faces, labels, INTRINSICS, SIZE, sigma=1e-6, gamma=1e-6,
+                             cutoff=0.4)[0].numpy()
+    hard = renderer.render(points[0], faces, INTRINSICS[0], *SIZE).face_index
+    np.testing.assert_array_equal(picture[..., -1] > 0.5, hard >= 0)
+    np.testing.assert_array_equal(picture[..., :-1].argmax(axis=-1)[hard >= 0], hard[hard >= 0])
+
+
+def test_occluded_faces_get_a_gradient_when_gamma_is_wide():
+    points = np.array([[[-1, -1, 2], [1, -1, 2], [0, 1, 2], [-1, -1, 2.2], [1, -1, 2.2], [0, 1, 2.2]]],
+                      float)
+    variable = tf.Variable(points)
+    with tf.GradientTape() as tape:
+        picture = soft_rasterize(variable, [[0, 1, 2], [3, 4, 5]], np.eye(2)[[0, 0, 0, 1, 1, 1]],
+                                 INTRINSICS[:1], SIZE, sigma=0.5, gamma=1e-2)
+        total = tf.reduce_sum(picture[..., 1])
+    gradient = tf.convert_to_tensor(tape.gradient(total, variable)).numpy()[0, 3:]
+    assert np.abs(gradient).min(axis=0).max() > 1e-3 and gradient[:, 2].sum() < 0  # nearer: seen more
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_runs_in_a_graph_with_unknown_batch(gradient):
+    points, faces, labels = soup(7)
+    layer = SoftRasterizer(SIZE, dtype="float64", **SETTINGS)
+    faces, labels = tf.constant(faces), tf.constant(labels)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 30, 3], tf.float64),
+                                  tf.TensorSpec([None, 4], tf.float64)])
+    def run(vertices, intrinsics):
+        with tf.GradientTape() as tape:
+            tape.watch(vertices)
+            picture = layer(vertices, faces, labels, intrinsics)
+        return tape.gradient(picture, vertices) if gradient else picture
+
+    whole = run(points, INTRINSICS)
+    assert whole.shape[0] == 2 and np.isfinite(whole.numpy()).all()
+    for image in range(2):
+        part = run(points[image:image + 1], INTRINSICS[image:image + 1])
+        np.testing.assert_allclose(whole[image], part[0], rtol=1e-7, atol=1e-9)
+
+
+def test_config_round_trip():
+    layer = SoftRasterizer(30, sigma=0.3, gamma=2e-4, cutoff=1e-3, name="parts")
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert isinstance(again, SoftRasterizer) and again.get_config() == layer.get_config()
+
+
+def test_errors_say_the_rule_and_what_came():
+    points, faces, labels = soup(8)
+    with pytest.raises(ValueError, match=r"`vertices_camera` must be \[B, V, 3\].*\(30, 3\)"):
+        soft_rasterize(points[0], faces, labels, INTRINSICS, SIZE)
+    with pytest.raises(ValueError, match=r"`faces` must be \[F, 3\]"):
+        soft_rasterize(points, faces[:, :2], labels, INTRINSICS, SIZE)
+    with pytest.raises(ValueError, match=r"`intrinsics` must be \[B, 4\]"):
+        soft_rasterize(points, faces, labels, INTRINSICS[:, :3], SIZE)
+    with pytest.raises(ValueError, match="`sigma` and `gamma` must be positive.*sigma=0"):
+        SoftRasterizer(10, sigma=0)
+    with pytest.raises(ValueError, match="`image_size` must be a positive side"):
+        SoftRasterizer((10, 0))
+
+
+def test_bin_counts_equal_segment_sums():
+    rng = np.random.default_rng(0)
+    index, values = rng.integers(0, 7, 100).astype(np.int32), rng.normal(size=100)
+    ours = soft_rasterizer._scatter(tf.constant(index), tf.constant(values), 7)
+    np.testing.assert_allclose(ours, tf.math.unsorted_segment_sum(values, index, 7))
