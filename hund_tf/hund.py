@@ -37,8 +37,11 @@ class HundBody(keras.Model):
         self.context_encoder = ContextEncoder(self.codec.size, config.context_dim)
         size = config.objective.part_map_size
         rasterizer = SoftRasterizer(size) if size else None
-        self.objective = BodyObjective(self.body, self.codec, config.objective, rasterizer)
+        self.objective = self._make_objective(rasterizer)
         self.neural_descent = NeuralDescent(DescentCell(self.codec.size, config.units), self.objective, config.num_stages)
+
+    def _make_objective(self, rasterizer):
+        return BodyObjective(self.body, self.codec, self.config.objective, rasterizer)
 
     def call(self, evidence, num_stages=None):
         return self.descend(summarize(evidence), num_stages)

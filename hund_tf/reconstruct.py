@@ -18,6 +18,10 @@ from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.state import ImageEvidence, ModelState
 
+# A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
+_MIN_MEAN_CONFIDENCE = 0.2
+_SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
+
 
 class Person(NamedTuple):
     """One reconstructed person; NumPy arrays, camera frame, metres.
@@ -123,7 +127,8 @@ class Reconstructor(tf.Module):
             raise ValueError(f"`max_people` must be at least 1. Received: {max_people}.")
         clock = _Clock()
         pixels = tf.constant(image)
-        if boxes is None:
+        found = boxes is None
+        if found:
             boxes, scores = (x.numpy() for x in self.detector(pixels))
         else:
             boxes = _checked_boxes(boxes)
@@ -131,9 +136,11 @@ class Reconstructor(tf.Module):
         order = np.argsort(-scores, kind="stable")[:max_people]
         boxes, scores = boxes[order], scores[order]
         clock.lap("detection")
-        if not len(boxes):
-            return Reconstruction((height, width), intrinsics, source, [], clock.laps)
-        people = self._reconstruct_boxes(pixels, intrinsics, boxes, scores, num_stages, clock)
+        people = []
+        if len(boxes):
+            people = self._reconstruct_boxes(pixels, intrinsics, boxes, scores, num_stages, clock)
+        if found:
+            people = [p for p in people if np.mean(p.keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE]
         return Reconstruction((height, width), intrinsics, source, people, clock.laps)
 
     def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
@@ -141,7 +148,9 @@ class Reconstructor(tf.Module):
         crop_intrinsics = crops.crop_intrinsics(tf.constant(intrinsics), crop_from_image)
         clock.lap("crops")
         landmarks = self.sensing.find_landmarks(crop_images)
-        clock.lap("landmarks", landmarks.keypoints)
+        inside = crops.inside_image(landmarks.keypoints, crop_from_image, *pixels.shape[:2])
+        landmarks = landmarks._replace(confidence=tf.where(inside, landmarks.confidence, 0.0))
+        clock.lap("landmarks", landmarks.confidence)
         evidence = self.sensing.describe(landmarks, crop_intrinsics)
         clock.lap("parts", evidence.part_maps)
         summary, context, packed = self._encode(evidence)

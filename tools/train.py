@@ -9,9 +9,13 @@
 import argparse
 
 from hund_tf import presets
-from hund_tf.config import HundConfig
+from hund_tf.config import HundConfig, ObjectiveConfig
 from hund_tf.hund import HundBody
 from hund_tf.training import train
+
+
+def _config(args):
+    return HundConfig(objective=ObjectiveConfig(part_map_size=args.part_map_size))
 
 
 def main():
@@ -30,19 +34,22 @@ def main():
             command.add_argument("--parts", required=True, help="weights of the part CNN")
             command.add_argument("--learning-rate", type=float, default=6e-4)
             command.add_argument("--start-from", help="weights to start from")
+            command.add_argument("--part-map-size", type=int, default=30,
+                                 help="side of the maps on which L_b is computed between stages; 0: no L_b")
     preset = commands.add_parser("preset")
     preset.add_argument("--parts", required=True)
     preset.add_argument("--weights", required=True)
     preset.add_argument("--out", required=True)
+    preset.add_argument("--part-map-size", type=int, default=30)
     args = parser.parse_args()
     common = ("epochs", "steps_per_epoch", "batch_size", "seed")
     if args.command == "parts":
         train.train_parts(args.scenes, args.validation, args.run, **{k: getattr(args, k) for k in common})
     elif args.command == "body":
         train.train_body(args.scenes, args.validation, args.parts, args.run, learning_rate=args.learning_rate,
-                         start_from=args.start_from, **{k: getattr(args, k) for k in common})
+                         start_from=args.start_from, config=_config(args), **{k: getattr(args, k) for k in common})
     else:
-        model = HundBody(HundConfig())
+        model = HundBody(_config(args))
         model.build_weights()
         model.load_weights(args.weights)
         presets.save(args.out, model, train.new_segmentation(args.parts), {

@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from hund_tf.geometry import camera
 from hund_tf.losses import alignment, priors
 from hund_tf.networks.context_encoder import READ_KEYPOINTS
-from hund_tf.sensing.heatmaps import CROP_SIZE
+from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 
 _FAR = 2.0  # crop widths; a keypoint further off counts as this far
 
@@ -39,26 +40,28 @@ class BodyObjective:
         body: `GenerativeBody`.
         codec: `BodyStateCodec`.
         config: `ObjectiveConfig`.
-        rasterizer: `SoftRasterizer` of square images, or None for an objective without L_b.
+        rasterizer: `SoftRasterizer` of `config.part_map_size`, or None for an objective without L_b.
+        part_gradient: bool, whether L_b passes a gradient to the state. Where 3D truth teaches the network, it only reads
+            the value of L_b, and training without this gradient is several times faster.
+        compile_geometry: bool, whether posing and projection are compiled by XLA: for training, where it
+            makes them ten times faster; the first call takes longer.
     """
 
-    def __init__(self, body, codec, config, rasterizer=None):
+    def __init__(self, body, codec, config, rasterizer=None, part_gradient=True, compile_geometry=False):
         self.body, self.codec, self.config, self.rasterizer = body, codec, config, rasterizer
+        self._part_gradient = part_gradient
+        self._pose = tf.function(self._geometry, jit_compile=True, autograph=False) if compile_geometry else self._geometry
         if rasterizer is not None:
-            self._faces = tf.constant(body.faces("low"))
-            self._labels = tf.one_hot(body.part_labels("low"), 15)
+            self._faces = body.faces("low")
+            self._labels = np.eye(15, dtype=np.float32)[body.part_labels("low")]
 
     def __call__(self, packed, summary):
-        state = self.codec.unpack(packed, summary.intrinsics, CROP_SIZE)
-        body = self.body(state, mesh=None if self.rasterizer is None else "low")
-        keypoints = tf.gather(body.keypoints, READ_KEYPOINTS, axis=1)
-        residual = (camera.project(keypoints, summary.intrinsics) - summary.keypoints) / CROP_SIZE
-        weight = summary.confidence * tf.cast(summary.confidence > 0.05, tf.float32)
+        config = self.config
+        state, body, residual, weight = self._pose(packed, summary.keypoints, summary.confidence, summary.intrinsics)
         keypoint_loss = alignment.keypoint_alignment(residual, tf.zeros_like(residual), weight, limit=_FAR)
         part_loss = self._part_loss(body.vertices, summary)
         pose_prior = priors.gaussian_prior(state.theta)
         shape_prior = priors.gaussian_prior(state.shape)
-        config = self.config
         loss = (config.keypoint_weight * keypoint_loss + config.part_weight * part_loss
                 + config.pose_prior_weight * pose_prior + config.shape_prior_weight * shape_prior)
         terms = tf.stack([loss, keypoint_loss * 10.0, part_loss, tf.math.log1p(pose_prior) * 0.2,
@@ -67,12 +70,23 @@ class BodyObjective:
         pull = tf.reshape(pull, [-1, 2 * len(READ_KEYPOINTS)])
         return ObjectiveReport(loss, tf.concat([terms, pull], axis=-1), keypoint_loss, part_loss, state, body)
 
+    def _geometry(self, packed, keypoints, confidence, intrinsics):
+        """State, posed body, keypoint residuals in crop widths and their weights."""
+        state = self.codec.unpack(packed, intrinsics, CROP_SIZE)
+        body = self.body(state, mesh=None if self.rasterizer is None else "low")
+        projected = camera.project(tf.gather(body.keypoints, READ_KEYPOINTS, axis=1), intrinsics)
+        weight = confidence * tf.cast(confidence > 0.05, tf.float32)
+        return state, body, (projected - keypoints) / CROP_SIZE, weight
+
     def _part_loss(self, vertices, summary):
         if self.rasterizer is None:
             return tf.zeros_like(summary.intrinsics[:, 0])
-        size = self.rasterizer.image_size
-        part_maps = tf.nn.avg_pool2d(summary.part_maps, 60 // size, 60 // size, "VALID")
+        if not self._part_gradient:
+            vertices = tf.stop_gradient(vertices)
+        size = self.config.part_map_size
+        step = MAP_SIZE // size
+        part_maps = tf.nn.avg_pool2d(summary.part_maps, step, step, "VALID")
         rendered = self.rasterizer(vertices, self._faces, self._labels, summary.intrinsics * (size / CROP_SIZE))
-        # Channel 0 of the one-hot labels is empty: the background is what no face covers.
-        rendered = tf.concat([1.0 - rendered[..., -1:], rendered[..., 1:]], axis=-1)
+        alpha = rendered[..., -1:]
+        rendered = tf.concat([1.0 - alpha, rendered[..., 1:-1] * alpha, alpha], axis=-1)
         return alignment.part_alignment(rendered, part_maps)

@@ -7,6 +7,7 @@ from hund_tf.config import SupervisionConfig
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.losses import alignment, meta_losses, priors, supervision
+from hund_tf.losses.objective import BodyObjective
 from hund_tf.networks.context_encoder import READ_KEYPOINTS
 from hund_tf.sensing.heatmaps import CROP_SIZE
 
@@ -31,13 +32,15 @@ class SupervisedHund(HundBody):
         super().__init__(*args, **kwargs)
         self.supervision_config = supervision_config
         self._meta_loss = meta_losses.by_name(supervision_config.meta_loss)
-        # The same objective, compiled: its many small operations run ten times faster, forward and backward.
-        self.neural_descent.objective = tf.function(self.objective, jit_compile=True, autograph=False)
         labels = tf.constant(self.body.part_labels("low"))
         is_hand = tf.reduce_any(labels[:, None] == tf.constant(_HAND_LABELS, labels.dtype), -1)
         self._vertex_weights = tf.where(is_hand, _HAND_WEIGHT, 1.0)
         names = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "loss_u_first", "loss_u_last")
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def _make_objective(self, rasterizer):
+        return BodyObjective(self.body, self.codec, self.config.objective, rasterizer, part_gradient=False,
+                             compile_geometry=True)
 
     @property
     def metrics(self):
