@@ -48,41 +48,28 @@ def soft_rasterize(vertices_camera, faces, labels, intrinsics, image_size, sigma
     count = tf.shape(entries.corners)[0]
     corners = tf.reshape(corners, tf.stack([batch * count, 9]))
     first, side = tf.reshape(first, [-1, 2]), tf.reshape(side, [-1])
-    sums = _Sums(entries, channels)
-    per_metre = 1.0 / ((far - near) * gamma)
-    largest, previous = max(height, width), 0
+    scalars = tf.constant([sigma, np.log(1.0 / cutoff - 1.0), 1.0 / ((far - near) * gamma)], dtype)
+    largest, previous, touched = max(height, width), 0, []
     for window in [size for size in _WINDOWS if size < largest] + [largest]:
-        chosen = tf.cast(tf.where((side > previous) & (side <= window))[:, 0], tf.int32)
+        numbers = tf.constant([previous, window, height, width, channels])
+        touched.append(_touch(corners, first, side, middle, entries, numbers, scalars))
         previous = window
-        image, entry = chosen // count, chosen % count
-        rows, columns = min(window, height), min(window, width)
-        # a window at the border is moved inwards and never leaves the picture
-        start = tf.minimum(tf.gather(first, chosen), tf.constant([width - columns, height - rows]))
-        planes = tf.unstack(tf.transpose(tf.gather(corners, chosen)), num=9)
-        centre = tf.cast(start, dtype) + 0.5
-        fields = triangles.pixel_fields(
-            [(planes[3 * i] - centre[:, 0], planes[3 * i + 1] - centre[:, 1]) for i in range(3)],
-            columns, rows)
-        score = fields.signed_distance / sigma
-        score = tf.where(score >= -np.log(1.0 / cutoff - 1.0), score, tf.cast(-1e4, dtype))
-        pixel = (tf.range(rows)[:, None] * width + tf.range(columns))[:, :, None] + (
-            (image * height + start[:, 1]) * width + start[:, 0])
-        # outside weights sum to more than 1: they are divided by their sum in all that follows
-        u, v, w = fields.weights
-        whole = u + v + w
-        distance = whole / (u * planes[2] + v * planes[5] + w * planes[8])
-        logit = tf.cast((tf.gather(middle, image) - distance) * per_metre, tf.float64)
-        strength = tf.cast(tf.sigmoid(score) / whole, tf.float64) * tf.exp(
-            tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT))
-        sums.add(entry, pixel, strength, (u, v, w), tf.math.softplus(score))
+    pixel, missed, place, weighted = (
+        tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=-1), *touched))
 
     shape = tf.stack([batch, height, width])
-    total, whole, log_missed = sums.result(tf.reduce_prod(shape))
+    log_missed = _scatter(pixel, missed, tf.reduce_prod(shape))
+    if entries.label is None:
+        totals = [_scatter(pixel, values, tf.reduce_prod(shape)) for values in weighted]
+        total, whole = tf.stack(totals[:-1], axis=-1), totals[-1]
+    else:
+        total = _scatter(place, weighted[0], tf.reduce_prod(shape) * channels)
+        whole = tf.reduce_sum(tf.reshape(total, [-1, channels]), axis=-1)
     total = tf.reshape(total, tf.concat([shape, [channels]], axis=0))
     whole = tf.reshape(whole, tf.concat([shape, [1]], axis=0))
     alpha = tf.reshape(1.0 - tf.exp(-log_missed), tf.concat([shape, [1]], axis=0))
     ground = tf.cast(middle, tf.float64) - far + background * (far - near)
-    ground = tf.exp(tf.clip_by_value(ground * per_metre, -2.0 * _MAX_LOGIT, 2.0 * _MAX_LOGIT))
+    ground = tf.exp(tf.clip_by_value(ground / ((far - near) * gamma), -2.0 * _MAX_LOGIT, 2.0 * _MAX_LOGIT))
     picture = total / (whole + ground[:, None, None, None])
     return tf.concat([tf.cast(picture, dtype), tf.cast(alpha, dtype)], axis=-1)
 
@@ -185,41 +172,63 @@ def _is_one_hot(labels):
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
-class _Sums:
-    """Collects what the faces add to each pixel, and sums it at once."""
+@tf.function(autograph=False, reduce_retracing=True)  # traced once, not once for each window size
+def _touch(corners, first, side, middle, entries, numbers, scalars):
+    """What the faces with windows of one size do to the P pixels of those windows.
 
-    def __init__(self, entries, channels):
-        self._entries, self._channels = entries, channels
-        self._pixels, self._labels, self._missed = [], [], []
-        self._weighted = [[] for _ in range(channels + 1 if entries.label is None else 1)]
+    Args:
+        corners: `[B * E, 9]`, (x, y, 1/z) of three corners.
+        first, side: int `[B * E, 2]` and `[B * E]`, see `_windows`.
+        middle: `[B]`, metres, the depth of weight 1.
+        entries: `_Entries`.
+        numbers: int (side to exceed, largest side, H, W, C).
+        scalars: (sigma, score below which a pixel is untouched negated, exponent per metre).
 
-    def add(self, entry, pixel, strength, weights, missed):
-        """Adds windows `[K, K, N]` of the entries `[N]`."""
-        counts = tf.cast(tf.gather(self._entries.counts, entry), missed.dtype)
-        self._pixels.append(tf.reshape(pixel, [-1]))
-        self._missed.append(tf.reshape(missed * counts, [-1]))
-        if self._entries.label is None:
-            vectors = tf.transpose(tf.gather(self._entries.vectors, entry), [1, 2, 0])  # [3, C, N]
-            shares = [*tf.unstack(vectors, num=self._channels, axis=1), tf.ones_like(vectors[:, 0])]
-        else:
-            pixel = pixel * self._channels + tf.gather(self._entries.label, entry)
-            self._labels.append(tf.reshape(pixel, [-1]))
-            shares = [tf.transpose(tf.gather(self._entries.share, entry))]  # [3, N]
-        for weighted, share in zip(self._weighted, shares):
-            mixed = sum(weight * share[corner] for corner, weight in enumerate(weights))
-            weighted.append(tf.reshape(strength * tf.cast(mixed, strength.dtype), [-1]))
+    Returns:
+        pixel number `[P]`; -log(1 - D) `[P]`; bin of the label sums `[P]`; list of float64 `[P]`,
+        softmax weights times label shares, one if labels are one-hot, else one a channel and their
+        sum.
+    """
+    previous, window, height, width, channels = tf.unstack(numbers, num=5)
+    sigma, limit, per_metre = tf.unstack(scalars, num=3)
+    chosen = tf.cast(tf.where((side > previous) & (side <= window))[:, 0], tf.int32)
+    image, entry = chosen // tf.shape(entries.corners)[0], chosen % tf.shape(entries.corners)[0]
+    rows, columns = tf.minimum(window, height), tf.minimum(window, width)
+    # a window at the border is moved inwards and never leaves the picture
+    x, y = tf.unstack(tf.transpose(tf.gather(first, chosen)), num=2)
+    x, y = tf.minimum(x, width - columns), tf.minimum(y, height - rows)
+    pixel = (tf.range(rows)[:, None] * width + tf.range(columns))[:, :, None] + (
+        (image * height + y) * width + x)
 
-    def result(self, pixels):
-        """Label weights `[pixels, C]` and their sum `[pixels]`, float64; sums of -log(1 - D)."""
-        where = tf.concat(self._pixels, 0)
-        missed = _scatter(where, tf.concat(self._missed, 0), pixels)
-        if self._labels:
-            where, pixels = tf.concat(self._labels, 0), pixels * self._channels
-        totals = [_scatter(where, tf.concat(weighted, 0), pixels) for weighted in self._weighted]
-        if self._labels:
-            total = tf.reshape(totals[0], [-1, self._channels])
-            return total, tf.reduce_sum(total, axis=-1), missed
-        return tf.stack(totals[:-1], axis=-1), totals[-1], missed
+    planes = tf.unstack(tf.transpose(tf.gather(corners, chosen)), num=9)
+    x, y = tf.cast(x, corners.dtype) + 0.5, tf.cast(y, corners.dtype) + 0.5
+    fields = triangles.pixel_fields([(planes[i] - x, planes[i + 1] - y) for i in (0, 3, 6)],
+                                    columns, rows)
+    score = fields.signed_distance / sigma
+    score = tf.where(score >= -limit, score, tf.cast(-1e4, score.dtype))
+    # outside weights sum to more than 1: they are divided by their sum in all that follows
+    u, v, w = fields.weights
+    whole = u + v + w
+    distance = whole / (u * planes[2] + v * planes[5] + w * planes[8])
+    logit = tf.cast((tf.gather(middle, image) - distance) * per_metre, tf.float64)
+    strength = tf.cast(tf.sigmoid(score) / whole, tf.float64) * tf.exp(
+        tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT))
+    missed = tf.math.softplus(score) * tf.cast(tf.gather(entries.counts, entry), score.dtype)
+
+    if entries.label is None:
+        place = pixel
+        vectors = tf.transpose(tf.gather(entries.vectors, entry), [1, 2, 0])  # [3, C, N]
+        shares = [*tf.unstack(vectors, axis=1), tf.ones_like(vectors[:, 0])]
+    else:
+        place = pixel * channels + tf.gather(entries.label, entry)
+        shares = [tf.transpose(tf.gather(entries.share, entry))]  # [3, N]
+    weighted = []
+    for share in shares:
+        a, b, c = tf.unstack(share, num=3)
+        weighted.append(strength * tf.cast(u * a + v * b + w * c, strength.dtype))
+    flat = [-1]
+    return (tf.reshape(pixel, flat), tf.reshape(missed, flat), tf.reshape(place, flat),
+            [tf.reshape(values, flat) for values in weighted])
 
 
 @tf.custom_gradient

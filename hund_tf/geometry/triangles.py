@@ -46,8 +46,8 @@ def pixel_fields(corners, columns, rows):
         `PixelFields`.
     """
     dtype = corners[0][0].dtype
-    x = tf.range(columns, dtype=dtype)[:, None]  # [K, 1]
-    y = tf.range(rows, dtype=dtype)[:, None]
+    x = tf.cast(tf.range(columns)[:, None], dtype)  # [K, 1]
+    y = tf.cast(tf.range(rows)[:, None], dtype)
     (ax, ay), (bx, by), (cx, cy) = corners
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     turn = tf.sign(area)
