@@ -4,6 +4,7 @@ Exit codes: 0 all done; 1 something failed that is no fault of the input; 2 a ph
 """
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -203,12 +204,17 @@ def _load(preset):
     """The model of a preset, quietly, and the names of its keypoints and joints."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    gc.set_threshold(100_000)  # graphs are many objects that stay: searching them for garbage takes a second or two
     import logging
     import warnings
 
     warnings.simplefilter("ignore")  # of other packages; ours are errors or printed lines
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    import tensorflow as tf
+
+    # rewriting every graph takes six seconds of the first photo and makes the next no faster (tools/benchmark.py)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     model = hund_tf.load_preset(preset)
     body = model.hund.body
     return model, (body.keypoint_names, body.joint_names)

@@ -53,10 +53,14 @@ class HundBody(keras.Model):
         return self.neural_descent(state, context, summary, num_stages)
 
     def build_weights(self):
-        """Creates every weight by one call on empty evidence, so that weights can be loaded."""
+        """Creates every weight by one stage on empty evidence, so that weights can be loaded; no body is posed for it."""
         shapes = ((60, 60, 256), (60, 60, 137), (60, 60, 15), (25, 3), (25,))
         nothing = [tf.zeros((1, *shape)) for shape in shapes]
-        self(ImageEvidence(*nothing, intrinsics=tf.constant([[480.0, 480.0, 240.0, 240.0]])), num_stages=1)
+        summary = summarize(ImageEvidence(*nothing, intrinsics=tf.constant([[480.0, 480.0, 240.0, 240.0]])))
+        context, state = self.context_encoder(summary, self.codec.initial(1))
+        cell = self.neural_descent.cell
+        cell(state, cell.initial_memory(1), tf.zeros([1, self.objective.feedback_size]), context)
+        self.neural_descent.built = self.built = True
 
     def get_config(self):
         return {"config": self.config.to_dict()}

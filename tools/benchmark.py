@@ -20,24 +20,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from hund_tf import cli, images, outputs
 
 _WARM_UP = 3  # runs that are not counted: graphs are traced in the first
-_COLD_PROGRAM = """
-import json, sys, time
-start = time.perf_counter()
-import hund_tf
-from hund_tf import images, outputs
-load_preset = hund_tf.load_preset
-imported = time.perf_counter()
-model = load_preset(sys.argv[2])
-loaded = time.perf_counter()
-pixels = images.read_image(sys.argv[1])
-result = model.reconstruct(pixels, max_people=int(sys.argv[4]) or None)
-done = time.perf_counter()
-body = model.hund.body
-outputs.write(result, pixels, sys.argv[3], "cold", sys.argv[1], (body.keypoint_names, body.joint_names), sys.argv[2])
-written = time.perf_counter()
-print(json.dumps({"import": imported - start, "load preset": loaded - imported, "first photo": done - loaded,
-                  "write JSON, GLB, PNG": written - done}))
-"""
 
 
 def main(arguments=None):
@@ -54,7 +36,7 @@ def main(arguments=None):
     numbers = {}
     if not options.no_cold:
         numbers["cold"] = measure_cold_start(options.photo, options.preset, options.max_people)
-        print(_table("cold start", numbers["cold"], 2, "s"))
+        print(_table("cold start: `hund reconstruct`", numbers["cold"], 2, "s"))
     people, parts = measure_parts(options.photo, options.preset, options.max_people, options.repeats)
     numbers["people"], numbers["parts"] = people, parts
     milliseconds = {name: 1000 * seconds for name, seconds in parts.items()}
@@ -67,14 +49,18 @@ def main(arguments=None):
 
 
 def measure_cold_start(photo, preset, max_people):
-    """Seconds of each step in a new process, and of all of it: dict."""
+    """Seconds of `hund reconstruct` in a new process, from its start to its end, and of each part: dict."""
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hund_tf.cli", "reconstruct", photo, "--preset", preset, "--output", folder]
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", _COLD_PROGRAM, photo, preset, folder, str(max_people)],
-                              stdout=subprocess.PIPE, text=True, check=True)
+        subprocess.run(command + (["--max-people", str(max_people)] if max_people else []), stdout=subprocess.DEVNULL,
+                       check=True)
         total = time.perf_counter() - start
-    steps = json.loads(done.stdout.strip().splitlines()[-1])
-    return {**steps, "start to files, whole process": total}
+        (name,) = (file for file in os.listdir(folder) if file.endswith(".json"))
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            parts = json.load(file)["timings"]
+    rest = total - sum(parts.values())
+    return {"start, imports, loading, writing, end": rest, **parts, "the whole command": total}
 
 
 def measure_parts(photo, preset, max_people, repeats):

@@ -30,10 +30,10 @@ def main():
         command.add_argument("--steps-per-epoch", type=int, default=400 if name == "parts" else 1000)
         command.add_argument("--batch-size", type=int, default=32)
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--learning-rate", type=float, default=1.5e-3 if name == "parts" else 6e-4)
+        command.add_argument("--start-from", help="weights to start from")
         if name == "body":
             command.add_argument("--parts", required=True, help="weights of the part CNN")
-            command.add_argument("--learning-rate", type=float, default=6e-4)
-            command.add_argument("--start-from", help="weights to start from")
             command.add_argument("--part-map-size", type=int, default=30,
                                  help="side of the maps on which L_b is computed between stages; 0: no L_b")
     preset = commands.add_parser("preset")
@@ -42,12 +42,12 @@ def main():
     preset.add_argument("--out", required=True)
     preset.add_argument("--part-map-size", type=int, default=30)
     args = parser.parse_args()
-    common = ("epochs", "steps_per_epoch", "batch_size", "seed")
+    common = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from")
     if args.command == "parts":
         train.train_parts(args.scenes, args.validation, args.run, **{k: getattr(args, k) for k in common})
     elif args.command == "body":
-        train.train_body(args.scenes, args.validation, args.parts, args.run, learning_rate=args.learning_rate,
-                         start_from=args.start_from, config=_config(args), **{k: getattr(args, k) for k in common})
+        train.train_body(args.scenes, args.validation, args.parts, args.run, config=_config(args),
+                         **{k: getattr(args, k) for k in common})
     else:
         model = HundBody(_config(args))
         model.build_weights()

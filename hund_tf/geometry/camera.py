@@ -6,7 +6,8 @@ top-left pixel. Intrinsics are `(fx, fy, cx, cy)` in pixels. Source: paper, Sec.
 
 import keras
 import tensorflow as tf
-from tensorflow_graphics.rendering.camera import perspective
+
+from hund_tf.geometry.graphics import perspective
 
 MIN_DEPTH_M = 0.05  # a point nearer than this, or behind the camera, is projected as if it were here
 

@@ -10,6 +10,7 @@ from hund_tf.losses import alignment, priors
 from hund_tf.networks.context_encoder import READ_KEYPOINTS
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 
+_TERMS = 5  # L_u and what it is made of
 _FAR = 2.0  # crop widths; a keypoint further off counts as this far
 
 
@@ -45,10 +46,14 @@ class BodyObjective:
             the value of L_b, and training without this gradient is several times faster.
         compile_geometry: bool, whether posing and projection are compiled by XLA: for training, where it
             makes them ten times faster; the first call takes longer.
+
+    Attributes:
+        feedback_size: int, L.
     """
 
     def __init__(self, body, codec, config, rasterizer=None, part_gradient=True, compile_geometry=False):
         self.body, self.codec, self.config, self.rasterizer = body, codec, config, rasterizer
+        self.feedback_size = _TERMS + 2 * len(READ_KEYPOINTS)
         self._part_gradient = part_gradient
         self._pose = tf.function(self._geometry, jit_compile=True, autograph=False) if compile_geometry else self._geometry
         if rasterizer is not None:

@@ -13,7 +13,7 @@ ASSETS = pathlib.Path(__file__).resolve().parents[1] / "assets" / "sensing"
 
 
 class NetworkGraph(tf.Module):
-    """One imported network; its weights are untrained-by-default float32 variables.
+    """One imported network; its weights are float32 constants.
 
     Letters: B batch, H, W, C as in `input_shape`.
 
@@ -34,26 +34,21 @@ class NetworkGraph(tf.Module):
     def __init__(self, description, weights, name=None):
         super().__init__(name=name or description["name"])
         self.input_shape = tuple(description["input_shape"])
-        self._operations = json.loads(json.dumps(description["operations"]))
-        self._outputs = dict(description["outputs"])
-        unknown = sorted({op["kind"] for op in self._operations} - set(OPERATORS))
+        operations, self._outputs = description["operations"], dict(description["outputs"])
+        unknown = sorted({op["kind"] for op in operations} - set(OPERATORS))
         if unknown:
             raise ValueError(f"`operations` must be among {sorted(OPERATORS)}. Received: {unknown}.")
-        wanted = {i for op in self._operations for i in op["inputs"] if i.startswith("w")}
+        wanted = {i for op in operations for i in op["inputs"] if i.startswith("w")}
         if wanted != set(weights):
             raise ValueError(f"`weights` must be those of the operations. Missing: {sorted(wanted - set(weights))}, "
                              f"too many: {sorted(set(weights) - wanted)}.")
-        self._run = tf.function(
-            self._run_graph, autograph=False, input_signature=[tf.TensorSpec(self.input_shape, tf.float32)])
-        self._weights = {k: tf.Variable(np.asarray(v, np.float32), trainable=False, name=k) for k, v in weights.items()}
+        # as text: TensorFlow wraps and tracks every dict and list of an attribute, which takes longer than reading them
+        self._operations = json.dumps(operations)
+        self._weights = {k: tf.constant(v, tf.float32) for k, v in weights.items()}
 
     def __call__(self, images):
-        return self._run(images)  # one trace, however often a graph calls it
-
-    def _run_graph(self, images):
-        values = {name: weight.value() for name, weight in self._weights.items()}  # each read once
-        values["x"] = images
-        for operation in self._operations:
+        values = {**self._weights, "x": tf.ensure_shape(images, self.input_shape)}
+        for operation in json.loads(self._operations):
             inputs = [values[i] for i in operation["inputs"]]
             values[operation["output"]] = OPERATORS[operation["kind"]](inputs, operation)
         return {name: values[tensor] for name, tensor in self._outputs.items()}

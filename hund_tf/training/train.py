@@ -19,21 +19,23 @@ from hund_tf.training.supervised import SupervisedHund
 _EMPTY_K = (1, 30, 30, 137)
 
 
-def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batch_size=32, seed=0):
+def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batch_size=32, seed=0, learning_rate=1.5e-3,
+                start_from=None):
     """Trains the part CNN on rendered scenes and writes `parts.h5` in `run_dir`.
 
     Args:
         scenes, validation: patterns of scene files.
         run_dir: str, folder of the run.
         epochs, steps_per_epoch, batch_size, seed: int.
+        learning_rate: float, the highest of the cosine schedule.
+        start_from: optional str, weights to start from.
 
     Returns:
         `keras.callbacks.History`.
     """
     keras.utils.set_random_seed(seed)
-    body, model = GenerativeBody.from_asset(), new_segmentation()
-    model = _PartLearner(model)
-    model.compile(optimizer=_optimizer(1.5e-3, epochs * steps_per_epoch))
+    body, model = GenerativeBody.from_asset(), _PartLearner(new_segmentation(start_from))
+    model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch))
     history = model.fit(
         synthetic.part_dataset(_load(scenes), body, batch_size, seed), epochs=epochs, steps_per_epoch=steps_per_epoch,
         validation_data=synthetic.part_dataset(_load(validation), body, batch_size, seed, shuffle=False),
