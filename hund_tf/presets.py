@@ -42,7 +42,8 @@ def find(name):
 
 def packaged():
     """Names of the presets that come with the package."""
-    return sorted(os.listdir(PACKAGED)) if os.path.isdir(PACKAGED) else []
+    folders = sorted(os.listdir(PACKAGED)) if os.path.isdir(PACKAGED) else []
+    return [name for name in folders if os.path.isfile(os.path.join(PACKAGED, name, "config.json"))]
 
 
 def read_config(folder):

@@ -19,7 +19,7 @@ from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.state import ImageEvidence, ModelState
 
 # A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
-_MIN_MEAN_CONFIDENCE = 0.2
+_MIN_MEAN_CONFIDENCE = 0.28
 _SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
 
 

@@ -23,6 +23,8 @@ def main():
     parser.add_argument("--count", type=int, default=60000)
     parser.add_argument("--per-file", type=int, default=4096)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
+    parser.add_argument("--portraits", type=float, default=0.25,
+                        help="share of photos that end between chest and knees (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
@@ -38,7 +40,7 @@ def main():
         parts, have = [], 0
         while have < want:
             poses = motion.sample(_DRAW, args.split, rng, made_up=args.split == "train")
-            parts.append(sample_scenes(body, poses, rng))
+            parts.append(sample_scenes(body, poses, rng, portraits=args.portraits))
             have += len(parts[-1]["theta"])
         scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
         np.savez(path + ".tmp.npz", **scenes)

@@ -3,10 +3,12 @@
     python tools/train.py parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
     python tools/train.py body --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' \\
         --parts runs/parts/parts.h5 --run runs/body
-    python tools/train.py preset --parts runs/parts/parts.h5 --weights runs/body/weights.h5 --out my_preset
+    python tools/train.py preset --parts runs/parts/parts.h5 --run runs/body --out my_preset
 """
 
 import argparse
+import csv
+import os
 
 from hund_tf import presets
 from hund_tf.config import HundConfig, ObjectiveConfig
@@ -37,9 +39,9 @@ def main():
             command.add_argument("--part-map-size", type=int, default=30,
                                  help="side of the maps on which L_b is computed between stages; 0: no L_b")
     preset = commands.add_parser("preset")
-    preset.add_argument("--parts", required=True)
-    preset.add_argument("--weights", required=True)
-    preset.add_argument("--out", required=True)
+    preset.add_argument("--parts", required=True, help="weights of the part CNN")
+    preset.add_argument("--run", required=True, help="folder of the body run")
+    preset.add_argument("--out", required=True, help="folder of the preset")
     preset.add_argument("--part-map-size", type=int, default=30)
     args = parser.parse_args()
     common = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from")
@@ -51,10 +53,18 @@ def main():
     else:
         model = HundBody(_config(args))
         model.build_weights()
-        model.load_weights(args.weights)
+        model.load_weights(os.path.join(args.run, "weights.h5"))
         presets.save(args.out, model, train.new_segmentation(args.parts), {
-            "name": "body", "licence": "Apache-2.0", "data": "rendered scenes of the packaged body; motion capture: see README",
-            "trainable_parameters": train.trainable_count(model)})
+            "name": "body", "licence": "Apache-2.0",
+            "data": "rendered scenes of the packaged body, posed by motion capture; README.md, Training, has the commands",
+            "trainable_parameters": train.trainable_count(model), "validation": _last_row(args.run)})
+
+
+def _last_row(run):
+    """Validation figures of a run's last epoch, from its `curve.csv`: dict."""
+    with open(os.path.join(run, "curve.csv"), newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    return {name[4:]: round(float(value), 3) for name, value in last.items() if name.startswith("val_")}
 
 
 if __name__ == "__main__":

@@ -78,14 +78,16 @@ def detect(scene, points_ray, seed, noise=1.0):
     box = tf.reduce_max(tf.reduce_max(body, 1) - tf.reduce_min(body, 1), -1)[:, None, None]
     box = tf.minimum(box, CROP_SIZE)
     hidden, occluder = _occluders(truth, draw, batch, noise)
-    guessed = _guessed(hidden[:, :25], ~_inside(body, scene["image_bounds"]), draw, batch, noise)
+    outside = ~_inside(body, scene["image_bounds"])
+    guessed = _guessed(hidden[:, :25], outside, draw, batch, noise)
     found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise)
-    confidence = _body_confidence(body, found, box, guessed, scene["image_bounds"], draw, batch, noise)
+    found, pressed = _pressed_in(found, outside, box, scene["image_bounds"], draw, batch, noise)
+    confidence = _body_confidence(body, found, box, guessed, pressed, scene["image_bounds"], draw, batch, noise)
     face, face_confidence = _cluster(truth[:, 25:95], .012, .3, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
     hands = [_cluster(truth[:, a:b], .05, .45, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
              for a, b in ((95, 116), (116, 137))]
     labels = tf.where(occluder, 0, tf.cast(scene["part_labels"], tf.int32))
-    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, guessed, draw, batch, noise)
+    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, guessed, outside, draw, batch, noise)
     return DetectedEvidence(
         keypoints=tf.concat([found, face, hands[0][0], hands[1][0]], 1),
         confidence=tf.concat([confidence, face_confidence, hands[0][1], hands[1][1]], 1),
@@ -131,24 +133,38 @@ def _misplaced(body, guessed, box, draw, batch, noise):
     return body + (error + tf.where(outlier, draw.normal(batch, 25, 2) * .13, 0.0)) * box
 
 
+def _pressed_in(found, outside, box, bounds, draw, batch, noise):
+    """Points off the photo, and which of them detectors claim to see at its edge: hips of half a body above all."""
+    low, high = _seen_area(bounds)
+    inset = tf.minimum(draw.uniform(.002, .05, batch, 25, 1) * box, (high - low) * .4)
+    edge = tf.clip_by_value(found, low + inset, high - inset)
+    beyond = tf.norm(found - edge, axis=-1) / box[..., 0]
+    pressed = outside & (draw.uniform(0., 1., batch, 25) < .7 * noise * tf.exp(-beyond / .2))
+    return tf.where(pressed[..., None], edge, found), pressed
+
+
+def _seen_area(bounds):
+    return tf.maximum(bounds[:, None, :2], 0.0), tf.minimum(bounds[:, None, 2:], CROP_SIZE)
+
+
 def _inside(points, bounds):
-    low = tf.maximum(bounds[:, None, :2], 0.0)
-    high = tf.minimum(bounds[:, None, 2:], CROP_SIZE)
+    low, high = _seen_area(bounds)
     return tf.reduce_all((points > low) & (points < high), -1)
 
 
-def _body_confidence(truth, found, box, guessed, bounds, draw, batch, noise):
+def _body_confidence(truth, found, box, guessed, pressed, bounds, draw, batch, noise):
     error = tf.norm(found - truth, axis=-1) / box[..., 0]
     lost = draw.chance(.03 * noise, batch, 25)
     face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
     lost |= draw.chance(.06 * noise, batch, 1) & face
     lost |= draw.chance(.15 * noise, batch, 25) & tf.constant([i in (17, 18, 16, 15) for i in range(25)])
     lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
-    lost |= guessed & draw.chance(.4, batch, 25)
-    lost |= ~_inside(truth, bounds) & draw.chance(.6, batch, 25)
+    lost |= guessed & ~pressed & draw.chance(.4, batch, 25)
+    lost |= ~_inside(truth, bounds) & ~pressed & draw.chance(.6, batch, 25)
     lost |= ~_inside(found, bounds)
     sure = draw.uniform(.75, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
     sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25), sure)
+    sure = tf.where(pressed, draw.uniform(.02, .75, batch, 25), sure)
     confidence = tf.clip_by_value(sure, .02, 1.0) * tf.cast(~lost, tf.float32)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
     return confidence * seen
@@ -193,7 +209,7 @@ def _mask(labels, draw, batch, noise):
     return soft[..., 0]
 
 
-def _landmarks3d(points, guessed, draw, batch, noise):
+def _landmarks3d(points, guessed, outside, draw, batch, noise):
     """The landmark network's 3D estimate: tilted, flattened, with errors that grow along the limbs."""
     points = points - points[:, 8:9]
     angles = draw.normal(batch, 3) * tf.constant([.20, .16, .05]) * noise
@@ -224,4 +240,5 @@ def _landmarks3d(points, guessed, draw, batch, noise):
     known = ~draw.chance(.06, batch, 1)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
     sure = tf.where(guessed, draw.uniform(.0, .9, batch, 25), draw.uniform(.8, 1.0, batch, 25))
+    sure *= tf.where(outside & draw.chance(.7, batch, 25), .1, 1.0)
     return points, sure * tf.cast(known, tf.float32) * seen

@@ -15,7 +15,7 @@ _IMAGE_SIDE = 1000.0  # pixels of the longer side; only ratios matter
 _MIN_VISIBLE = 6  # of the 25 body keypoints
 
 
-def sample_scenes(body, poses, rng, render=True):
+def sample_scenes(body, poses, rng, render=True, portraits=0.25):
     """Places bodies before cameras.
 
     Args:
@@ -23,6 +23,7 @@ def sample_scenes(body, poses, rng, render=True):
         poses: `[N, 22, 3, 3]`, local rotations, the pelvis first.
         rng: `np.random.Generator`.
         render: bool, whether to render part labels (a few milliseconds a scene).
+        portraits: float, share of scenes whose photo ends between chest and knees, as people stand before a webcam.
 
     Returns:
         dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
@@ -40,7 +41,8 @@ def sample_scenes(body, poses, rng, render=True):
     aspect = np.exp(rng.uniform(np.log(0.5), np.log(1.8), count))
     width = np.where(aspect > 1, 1.0, aspect) * _IMAGE_SIDE
     height = np.where(aspect > 1, 1.0 / aspect, 1.0) * _IMAGE_SIDE
-    translation = _place(points[:, :25], focal, width, height, rng)
+    translation = np.where((rng.random(count) < portraits)[:, None], _place_portraits(points[:, :25], focal, width, height, rng),
+                           _place(points[:, :25], focal, width, height, rng))
     points = points + translation[:, None]
     pixels = points[..., :2] / np.maximum(points[..., 2:], 0.05) * focal[:, None, None]
     pixels += np.stack([width, height], -1)[:, None] / 2
@@ -107,6 +109,18 @@ def _place(points, focal, width, height, rng):
     pixel = rng.uniform(-1, 1, (count, 2)) * reach
     centre = (points.max(1) + points.min(1))[:, :2] / 2
     return np.concatenate([pixel / focal[:, None] * depth[:, None] - centre, depth[:, None]], -1)
+
+
+def _place_portraits(points, focal, width, height, rng):
+    """Translations `[N, 3]` with which the photo's lower edge cuts the body between chest and knees."""
+    count = len(points)
+    nose, neck, knees = points[:, 0], points[:, 1], (points[:, 10] + points[:, 13]) / 2
+    top = np.minimum(nose[:, 1], neck[:, 1]) - 0.2
+    end = neck[:, 1] + rng.uniform(0.25, 1.0, count) * (knees[:, 1] - neck[:, 1])
+    extent = np.maximum(end - top, 0.45)
+    depth = np.maximum(focal * extent / (rng.uniform(0.5, 1.0, count) * height), 0.6 - points[..., 2].min(1))
+    across = rng.uniform(-0.25, 0.25, count) * width / focal * depth
+    return np.stack([across - neck[:, 0], height / 2 / focal * depth - top - extent, depth], -1)
 
 
 def _crop(pixels, width, height, rng):

@@ -55,3 +55,17 @@ def test_points_outside_the_photo_are_unseen():
     found = evidence.detect(truth, POINTS, SEED)
     below = found.keypoints[..., 1].numpy() > 240
     assert np.all(found.confidence.numpy()[below] == 0)
+
+
+def test_hips_just_off_the_photo_are_claimed_at_its_edge():
+    truth = scene()
+    keypoints = truth["keypoints"].numpy()
+    keypoints[:, 9] = [200.0, 250.0]  # 10 pixels below the photo's edge
+    truth = {**truth, "keypoints": tf.constant(keypoints),
+             "image_bounds": tf.tile(tf.constant([[0.0, 0.0, 480.0, 240.0]]), [64, 1])}
+    found = evidence.detect(truth, POINTS, SEED)
+    confidence, height = found.confidence[:, 9].numpy(), found.keypoints[:, 9, 1].numpy()
+    claimed = confidence > 0
+    assert 0.3 < claimed.mean() < 0.95
+    assert np.all(height[claimed] < 240) and np.median(height[claimed]) > 220
+    assert confidence.max() < 0.8
