@@ -1,4 +1,4 @@
-"""hund_tf: a person's 3D pose, shape, hands and face from a photo, by neural descent (HUND, CVPR 2021)."""
+"""hund_tf: 3D pose and body shape of every person in a photo, by neural descent (HUND, CVPR 2021)."""
 
 __version__ = "0.1.0"
 

@@ -4,14 +4,18 @@ Exit codes: 0 all done; 1 something failed that is no fault of the input; 2 a ph
 """
 
 import argparse
+import errno
 import gc
 import os
 import sys
+import tempfile
 import time
+import traceback
 
 import hund_tf
 from hund_tf import images, outputs, presets
 
+_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
 MAX_STAGES = 50
@@ -34,7 +38,7 @@ examples:
 
 exit code: 0 if every photo was read (a photo without people is fine), 2 if one could not be read or an
 argument is wrong, 1 if something else failed. A bad photo does not stop the others. Files of an earlier
-run with the same name are replaced; photos are never overwritten."""
+run with the same name are replaced; files that hund did not write never are."""
 
 
 def main(arguments=None):
@@ -53,7 +57,7 @@ def main(arguments=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="hund", description="3D pose, shape, hands and face of every person in a photo (HUND).",
+        prog="hund", description="3D pose and body shape of every person in a photo (HUND).",
         epilog="`hund COMMAND --help` explains a command. Start with `hund reconstruct`.")
     parser.add_argument("--version", action="version", version=f"hund_tf {hund_tf.__version__}")
     parser.set_defaults(run=None)
@@ -76,7 +80,8 @@ def _add_reconstruct(commands):
                         help="camera in pixels of the upright photo, for all photos (default: from EXIF, else "
                              "fx = fy = longer side, centre in the middle)")
     parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
-                        help="where a person is, in pixels, in place of the detector; once per person, one photo only")
+                        help="where a person is, in pixels, in place of the detector; once per person, one photo only "
+                             "(--box=-9,0,50,80 if it begins with a minus)")
     parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
     parser.add_argument("--stages", type=_count(0, MAX_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")
@@ -113,19 +118,21 @@ def _reconstruct(options):
     if not paths:
         return EXIT_BAD_INPUT
     first_photo = _first_readable(paths)  # a wrong path is told at once, not after loading the networks
-    model = names = None
+    model = None
     if first_photo is not None:
         try:
             presets.find(options.preset)  # what is missing is told now, not after half a minute
             if "png" in options.formats:
                 images.opencv()
-            os.makedirs(options.output, exist_ok=True)
         except (FileNotFoundError, ImportError) as error:
             return _fail(str(error))
-        except OSError as error:
-            return _fail(f"--output must be a folder that can be made. Received: {error}.")
         try:
-            model, names = _load(options.preset)
+            os.makedirs(options.output, exist_ok=True)
+            tempfile.TemporaryFile(dir=options.output).close()
+        except OSError as error:
+            return _fail(f"--output must be a folder that can be made and written to. Received: {options.output!r} ({error}).")
+        try:
+            model = _load(options.preset)
         except (FileNotFoundError, ValueError, ImportError) as error:
             return _fail(str(error))
     show = _Progress(len(paths))
@@ -138,13 +145,15 @@ def _reconstruct(options):
             show.error(str(error))
             continue
         try:
-            show.line(_one(options, model, names, photo, path, stem))
-        except OSError as error:  # the disk is full or the folder closed: the next photo would fail too
-            show.close()
-            return _fail(f"{options.output}: the results must be writable. Received: {error}.", EXIT_FAILED)
+            show.line(_one(options, model, photo, path, stem))
         except Exception as error:  # one photo must not stop the others; it is listed and the exit code is 1
             failures.append((path, f"{path}: {type(error).__name__}: {error}"))
             show.error(failures[-1][1])
+            if os.environ.get("HUND_TRACEBACK"):
+                traceback.print_exc()
+            if isinstance(error, OSError) and error.errno in _HOPELESS:
+                show.error(f"{options.output}: the results must be writable; the other photos are left out.")
+                break
     show.close()
     if total > 1 and (problems or failures):
         _say_error(f"{len(problems) + len(failures)} of {total} could not be done:")
@@ -155,7 +164,7 @@ def _reconstruct(options):
     return EXIT_BAD_INPUT if problems else EXIT_OK
 
 
-def _one(options, model, names, photo, path, stem):
+def _one(options, model, photo, path, stem):
     """Reconstructs and writes one photo; returns its summary line."""
     start = time.perf_counter()
     intrinsics, source = options.intrinsics, "given"
@@ -165,7 +174,7 @@ def _one(options, model, names, photo, path, stem):
                                num_stages=options.stages, max_people=options.max_people)
     if intrinsics is not None:
         result = result._replace(intrinsics_source=source)
-    written = outputs.write(result, photo.pixels, options.output, stem, path, names, options.preset, options.formats)
+    written = outputs.write(result, photo.pixels, options.output, stem, path, model.names, options.preset, options.formats)
     count = len(result.people)
     found = "no people found" if not count else "1 person" if count == 1 else f"{count} people"
     notes = f" ({'; '.join(photo.notes)})" if photo.notes else ""
@@ -187,6 +196,9 @@ def _complaint(options, paths, stems):
             if os.path.realpath(target) in photos:
                 return (f"No output may replace a photo. Received: {target}, which is one of the photos; "
                         "choose another --output folder.")
+            if os.path.exists(target) and not (os.path.isfile(target) and outputs.is_ours(target)):
+                return (f"Only files that hund wrote are replaced. Received: {target}, which it did not write; "
+                        "choose another --output folder.")
     return None
 
 
@@ -201,7 +213,7 @@ def _first_readable(paths):
 
 
 def _load(preset):
-    """The model of a preset, quietly, and the names of its keypoints and joints."""
+    """The model of a preset, quietly."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     gc.set_threshold(100_000)  # graphs are many objects that stay: searching them for garbage takes a second or two
@@ -215,9 +227,7 @@ def _load(preset):
 
     # rewriting every graph takes six seconds of the first photo and makes the next no faster (tools/benchmark.py)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    model = hund_tf.load_preset(preset)
-    body = model.hund.body
-    return model, (body.keypoint_names, body.joint_names)
+    return hund_tf.load_preset(preset)
 
 
 class _Progress:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MIN_SIDE = 16  # pixels
 MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
@@ -178,7 +178,10 @@ def opencv():
 
 def _expand(name):
     if os.path.isdir(name):
-        found = _photos_in(name)
+        try:
+            found = _photos_in(name)
+        except OSError as error:
+            return f"{name}: the folder must be readable. Received: {error.strerror}."
         return found or f"{name}: the folder must hold photos ({', '.join(SUFFIXES)}). Received: none."
     if os.path.exists(name) or not glob.has_magic(name):
         return [name]  # a missing file is told by `read_photo`, in its turn

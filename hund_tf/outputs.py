@@ -4,12 +4,15 @@ import json
 import math
 import os
 import tempfile
+from importlib.metadata import version
 
 import numpy as np
 
 import hund_tf
 
 FORMATS = ("json", "glb", "obj", "ply", "png")
+SOFTWARE = "hund_tf"  # every file says so near its beginning
+_HEAD = 4096  # bytes in which it does
 
 UNITS = {
     "length": "metres",
@@ -43,14 +46,15 @@ def describe(reconstruction, image, names, preset=None):
     """
     height, width = reconstruction.image_size
     return {
-        "image": image,
+        "software": f"{SOFTWARE} {hund_tf.__version__}",
+        "tensorflow": version("tensorflow"),
+        "preset": preset,
+        "image": os.fsencode(image).decode("utf-8", "replace"),
         "width": int(width),
         "height": int(height),
         "camera": {"intrinsics": _plain(reconstruction.intrinsics, 3), "source": reconstruction.intrinsics_source},
         "units": UNITS,
         "frames": FRAMES,
-        "version": hund_tf.__version__,
-        "preset": preset,
         "timings": {name: _plain(seconds, 4) for name, seconds in reconstruction.timings.items()},
         "people": [_person(person, *names) for person in reconstruction.people],
     }
@@ -86,11 +90,17 @@ def write(reconstruction, pixels, folder, stem, image, names, preset=None, forma
         elif _finite_meshes(reconstruction):
             _write_mesh(reconstruction, path)
         else:
-            if os.path.exists(path):
+            if os.path.exists(path) and is_ours(path):
                 os.remove(path)  # of an earlier run: it would contradict the JSON beside it
             continue
         written.append(path)
     return written
+
+
+def is_ours(path):
+    """Whether a file was written by this package; only those are replaced."""
+    with open(path, "rb") as file:
+        return SOFTWARE.encode() in file.read(_HEAD)
 
 
 def draw(reconstruction, pixels):
@@ -103,9 +113,11 @@ def draw(reconstruction, pixels):
 
 def save_png(pixels, path):
     """Writes uint8 `[H, W, 3]` RGB as PNG."""
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
-    Image.fromarray(pixels).save(path, format="PNG")
+    information = PngImagePlugin.PngInfo()
+    information.add_text("Software", SOFTWARE)
+    Image.fromarray(pixels).save(path, format="PNG", pnginfo=information)
 
 
 def output_stems(paths):
@@ -129,7 +141,7 @@ def output_stems(paths):
 def write_atomically(path, write_to):
     """Calls `write_to(temporary path)` with the same suffix in the same folder, then moves the result to `path`."""
     folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=os.path.splitext(name)[1], dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=".hund-", suffix=os.path.splitext(name)[1], dir=folder)
     os.close(handle)
     try:
         write_to(temporary)

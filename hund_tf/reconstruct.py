@@ -20,6 +20,7 @@ from hund_tf.state import ImageEvidence, ModelState
 
 # A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
 _MIN_MEAN_CONFIDENCE = 0.28
+_WIDEST_BOX = 10  # times the photo's longer side
 _SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
 
 
@@ -101,6 +102,11 @@ class Reconstructor(tf.Module):
         self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), autograph=False, input_signature=[
             ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))])
 
+    @property
+    def names(self):
+        """Names of the 137 keypoints and of the 63 joints: pair of lists."""
+        return self.hund.body.keypoint_names, self.hund.body.joint_names
+
     def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
         """Finds the people in a photo and gives each a posed body.
 
@@ -119,29 +125,31 @@ class Reconstructor(tf.Module):
         """
         image = _checked_image(image)
         height, width = image.shape[:2]
+        _check_count("num_stages", num_stages, 0)
+        _check_count("max_people", max_people, 1)
+        if boxes is not None:
+            boxes = _checked_boxes(boxes, height, width)
         source = "given"
         if intrinsics is None:
             intrinsics, source = camera.default_intrinsics(height, width), "default (fx = fy = max(H, W))"
         intrinsics = _checked_intrinsics(intrinsics)
-        if max_people is not None and max_people < 1:
-            raise ValueError(f"`max_people` must be at least 1. Received: {max_people}.")
         clock = _Clock()
         pixels = tf.constant(image)
         found = boxes is None
         if found:
             boxes, scores = (x.numpy() for x in self.detector(pixels))
         else:
-            boxes = _checked_boxes(boxes)
             scores = np.ones(len(boxes), np.float32)
-        order = np.argsort(-scores, kind="stable")[:max_people]
-        boxes, scores = boxes[order], scores[order]
+        order = np.argsort(-scores, kind="stable")
         clock.lap("detection")
-        people = []
-        if len(boxes):
-            people = self._reconstruct_boxes(pixels, intrinsics, boxes, scores, num_stages, clock)
-        if found:
-            people = [p for p in people if np.mean(p.keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE]
-        return Reconstruction((height, width), intrinsics, source, people, clock.laps)
+        people, batch = [], max_people or max(len(order), 1)
+        for start in range(0, len(order), batch):  # a second batch only where the first held no person
+            chosen = order[start:start + batch]
+            batch_people = self._reconstruct_boxes(pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock)
+            people += [person for person in batch_people if not found or _is_person(person)]
+            if len(people) >= batch:
+                break
+        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps)
 
     def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
         crop_images, crop_from_image = crops.crop_images(pixels, tf.constant(boxes, tf.float32), CROP_SIZE)
@@ -180,8 +188,6 @@ class Reconstructor(tf.Module):
     def _descend(self, packed, context, summary, num_stages, clock):
         descent = self.hund.neural_descent
         stages = descent.num_stages if num_stages is None else num_stages
-        if stages < 0:
-            raise ValueError(f"`num_stages` must not be negative. Received: {num_stages}.")
         memory = descent.cell.initial_memory(tf.shape(packed)[0])
         states, reports = [packed], [self._judge(packed, summary)]
         clock.lap("stage 0", reports[-1].loss)
@@ -235,7 +241,7 @@ class _Clock:
         if wait_for is not None:
             wait_for.numpy()
         now = time.perf_counter()
-        self.laps[name] = now - self._last
+        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
         self._last = now
 
 
@@ -243,6 +249,8 @@ def _checked_image(image):
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"`image` must be uint8 [H, W, 3], RGB. Received: {image.dtype} {image.shape}.")
+    if min(image.shape) < 1:
+        raise ValueError(f"`image` must hold at least one pixel. Received: {image.shape}.")
     return np.ascontiguousarray(image)
 
 
@@ -254,9 +262,26 @@ def _checked_intrinsics(intrinsics):
     return values
 
 
-def _checked_boxes(boxes):
-    values = np.asarray(boxes, np.float32).reshape(-1, 4) if np.size(boxes) == 0 else np.asarray(boxes, np.float32)
+def _check_count(name, value, least):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
+        raise ValueError(f"`{name}` must be a whole number of at least {least}, or None. Received: {value!r}.")
+
+
+def _checked_boxes(boxes, height, width):
+    try:
+        values = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError):
+        values = np.empty([1])  # of no shape that boxes have
+    values = values.reshape(-1, 4) if values.size == 0 else values
     if values.ndim != 2 or values.shape[1] != 4 or not np.all(np.isfinite(values)) or np.any(values[:, 2:] <= 0):
         raise ValueError("`boxes` must be [N, 4], x, y, width, height in pixels with positive size. "
                          f"Received: {boxes}.")
+    low, high = np.maximum(values[:, :2], 0), np.minimum(values[:, :2] + values[:, 2:], [width, height])
+    if np.any(low >= high) or np.any(values[:, 2:] > _WIDEST_BOX * max(height, width)):
+        raise ValueError(f"A box must overlap the photo ({width} x {height} pixels) and be at most {_WIDEST_BOX} times as "
+                         f"large. Received: {values.tolist()}.")
     return values
+
+
+def _is_person(person):
+    return np.mean(person.keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE

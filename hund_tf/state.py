@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hund_tf.geometry import camera
+from hund_tf.geometry import camera, rotations
 
 THETA_BODY = 126  # 21 joints x 6D rotation
 THETA_HAND = 90  # 15 finger joints x 6D rotation
@@ -23,7 +23,8 @@ class ModelState(NamedTuple):
         theta: `[B, 306]`, pose codes of body, left and right hand, prior N(0, I).
         shape: `[B, 16]`, body shape code, prior N(0, I).
         expression: `[B, 20]`, facial expression code, prior N(0, I).
-        rotation: `[B, 6]`, camera-from-body rotation, first two columns one after the other.
+        rotation: `[B, 6]`, camera-from-body rotation, first two columns one after the other; orthonormal as `unpack`
+            gives it.
         translation: `[B, 3]`, the pelvis in the camera frame, metres.
     """
 
@@ -76,9 +77,7 @@ class BodyStateCodec:
         """`[B, S]` and crop intrinsics `[B, 4]` -> `ModelState` in the camera frame."""
         theta_body, shape, rotation, placement = tf.split(packed, [THETA_BODY, SHAPE, 6, 3], axis=-1)
         camera_from_ray = camera.camera_from_ray(intrinsics, crop_size)  # [B, 3, 3]
-        columns = tf.stack([rotation[:, :3], rotation[:, 3:]], axis=-1)  # [B, 3, 2]
-        columns = camera_from_ray @ columns
-        rotation = tf.concat([columns[..., 0], columns[..., 1]], axis=-1)
+        rotation = rotations.matrix_to_6d(camera_from_ray @ rotations.matrix_from_6d(rotation))
         depth = camera.depth_unit(intrinsics, crop_size) * REFERENCE_HEIGHT_M * tf.exp(
             tf.clip_by_value(placement[:, 2:], -3.0, 5.0))
         pixel = (placement[:, :2] + 1.0) * (crop_size / 2)

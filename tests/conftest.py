@@ -52,8 +52,7 @@ class StubModel:
 
     def __init__(self):
         self.calls = []
-        self.hund = SimpleNamespace(body=SimpleNamespace(
-            keypoint_names=[f"keypoint{i}" for i in range(KEYPOINTS)], joint_names=[f"joint{i}" for i in range(JOINTS)]))
+        self.names = [f"keypoint{i}" for i in range(KEYPOINTS)], [f"joint{i}" for i in range(JOINTS)]
 
     def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
         self.calls.append(dict(image=image, intrinsics=intrinsics, boxes=boxes, num_stages=num_stages,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(outputs, "draw", lambda reconstruction, pixels: pixels)
     monkeypatch.setattr(outputs, "_write_mesh", lambda reconstruction, path: outputs.write_atomically(
-        path, lambda temporary: open(temporary, "wb").close()))
+        path, lambda temporary: pathlib.Path(temporary).write_text("hund_tf")))
     return tmp_path
 
 
@@ -109,6 +110,27 @@ def test_a_photo_is_never_overwritten(stub_model, capsys):
 def open_bytes(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def test_files_of_others_are_not_replaced(stub_model, capsys):
+    photo("a.jpg")
+    pathlib.Path("a.json").write_text("labels of mine")
+    assert cli.main(["reconstruct", "a.jpg", "-o", "."]) == 2
+    assert "a.json" in capsys.readouterr().err and pathlib.Path("a.json").read_text() == "labels of mine"
+    assert not stub_model.calls
+
+
+def test_long_name_does_not_stop_the_others(stub_model):
+    photo("a" * 240 + ".png"), photo("b.png")
+    assert cli.main(["reconstruct", ".", "--format", "json", "-o", "r"]) == 0
+    assert sorted(os.listdir("r")) == ["a" * 240 + ".json", "b.json"]
+
+
+@pytest.mark.parametrize("output", ["", "/proc/x/y"])
+def test_impossible_output_folder_is_refused(stub_model, capsys, output):
+    photo("a.jpg")
+    assert cli.main(["reconstruct", "a.jpg", "-o", output]) == 2
+    assert "--output must be a folder" in capsys.readouterr().err
 
 
 def test_rerun_replaces_its_results(stub_model):

@@ -46,6 +46,9 @@ def test_json_agrees_with_itself(run):
         np.testing.assert_allclose(person["joints3d"][0], person["translation"], atol=1e-3)  # the pelvis
         rotations = np.array(person["joint_rotations"])
         np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), [63, 1, 1]), atol=1e-4)
+        first, second = np.reshape(person["rotation"], [2, 3])
+        rotation = np.stack([first, second, np.cross(first, second)], -1)  # by the file's own words
+        np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-4)
         assert len(person["stage_losses"]) == 6 and person["stage_losses"][-1] < person["stage_losses"][0]
         assert 0.3 < np.median(np.linalg.norm(points[:25] - points[8], axis=-1)) < 1.2  # of human size
 

@@ -24,7 +24,7 @@ def test_json_contract():
     content = json.loads(json.dumps(content, allow_nan=False))
     assert (content["image"], content["width"], content["height"]) == ("a/photo.jpg", 64, 48)
     assert content["camera"] == {"intrinsics": [64.0, 64.0, 32.0, 24.0], "source": "default (fx = fy = max(H, W))"}
-    assert content["preset"] == "body" and content["version"]
+    assert content["preset"] == "body" and content["software"].startswith("hund_tf ") and content["tensorflow"]
     assert content["units"]["length"] == "metres"
     assert "+x right, +y down, +z forward" in content["frames"]["camera"]
     shapes = {
@@ -87,7 +87,7 @@ def test_failed_write_leaves_the_old_file_and_no_trash(tmp_path):
 
 def test_photo_without_people_gets_no_mesh_and_loses_an_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "draw", lambda reconstruction, pixels: pixels)
-    (tmp_path / "x.glb").write_bytes(b"of an earlier run")
+    (tmp_path / "x.glb").write_bytes(b"of hund_tf, an earlier run")
     nobody = reconstruct()._replace(people=[])
     written = outputs.write(nobody, PHOTO, str(tmp_path), "x", "x.jpg", NAMES)
     assert sorted(os.listdir(tmp_path)) == ["x.json", "x.png"] == sorted(os.path.basename(p) for p in written)
@@ -106,7 +106,7 @@ def test_output_stems_do_not_collide(paths, stems):
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply", "png"])
 def test_real_writers(tmp_path, kind):
     path, = outputs.write(reconstruct(), PHOTO, str(tmp_path), "x", "x.jpg", NAMES, formats=(kind,))
-    assert os.path.getsize(path) > 100
+    assert os.path.getsize(path) > 100 and outputs.is_ours(path)
     if kind == "png":
         with Image.open(path) as picture:
             assert picture.size[0] > 64  # the other viewpoints stand beside the photo

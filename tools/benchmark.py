@@ -66,9 +66,10 @@ def measure_cold_start(photo, preset, max_people):
 def measure_parts(photo, preset, max_people, repeats):
     """Median seconds of each part of one photo in a warm process: `(number of people, dict)`."""
     import hund_tf
+    import tensorflow as tf
 
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # as the command does
     model = hund_tf.load_preset(preset)
-    names = (model.hund.body.keypoint_names, model.hund.body.joint_names)
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(_WARM_UP + repeats):
@@ -82,9 +83,9 @@ def measure_parts(photo, preset, max_people, repeats):
             times["reconstruct, whole call"] = whole
             outputs.draw(result, pixels)
             times["draw overlay"] = clock.lap()
-            outputs.write(result, pixels, folder, "x", photo, names, preset, ("json",))
+            outputs.write(result, pixels, folder, "x", photo, model.names, preset, ("json",))
             times["write JSON"] = clock.lap()
-            outputs.write(result, pixels, folder, "x", photo, names, preset, ("glb",))
+            outputs.write(result, pixels, folder, "x", photo, model.names, preset, ("glb",))
             times["write GLB"] = clock.lap()
             times["photo to files, all"] = sum(times[name] for name in (
                 "read photo", "reconstruct, whole call", "draw overlay", "write JSON", "write GLB"))

@@ -1,5 +1,7 @@
 """Makes scene files to train on: sampled bodies before sampled cameras, with rendered part labels.
 
+Files that are there already are left as they are: a run that was cut off goes on.
+
     python tools/make_scenes.py --motion body22_permissive.npz --out scenes/train --count 60000
 """
 
@@ -18,7 +20,7 @@ _DRAW = 512
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--motion", required=True, help=".npz of motion capture (README, Motion data)")
+    parser.add_argument("--motion", required=True, help=".npz of motion capture (README, Training)")
     parser.add_argument("--out", required=True, help="files are named OUT-000.npz and so on")
     parser.add_argument("--count", type=int, default=60000)
     parser.add_argument("--per-file", type=int, default=4096)

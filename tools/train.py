@@ -1,4 +1,5 @@
-"""Trains the networks on scene files made by tools/make_scenes.py. A run that was cut off goes on when started again.
+"""Trains the networks on scene files made by tools/make_scenes.py. A run that was cut off goes on when its command is
+given again; a finished one is left as it is.
 
     python tools/train.py parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
     python tools/train.py body --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' \\
@@ -9,6 +10,8 @@
 import argparse
 import csv
 import os
+import shlex
+import sys
 
 from hund_tf import presets
 from hund_tf.config import HundConfig, ObjectiveConfig
@@ -57,6 +60,7 @@ def main():
         presets.save(args.out, model, train.new_segmentation(args.parts), {
             "name": "body", "licence": "Apache-2.0",
             "data": "rendered scenes of the packaged body, posed by motion capture; README.md, Training, has the commands",
+            "command": "python tools/train.py " + shlex.join(sys.argv[1:]),
             "trainable_parameters": train.trainable_count(model), "validation": _last_row(args.run)})
 
 

@@ -4,9 +4,10 @@ Each of its modules asks `inspect.stack()` who its caller is, and the standard l
 every frame, which takes seconds below so many modules. The lines are used by nobody: here they are not read.
 """
 
-import functools
 import inspect
 from unittest import mock
 
-with mock.patch.object(inspect, "stack", functools.partial(inspect.stack, 0)):
+_stack = inspect.stack
+
+with mock.patch.object(inspect, "stack", lambda context=0: _stack(0)):
     from tensorflow_graphics.rendering.camera import perspective  # noqa: F401

@@ -1,6 +1,7 @@
 """Training runs: scene files in, weights and a curve of validation error out, with `model.fit`.
 
-A run keeps everything in its folder: checkpoints, `curve.csv`, `weights.h5`. Started again, it goes on.
+A run keeps everything in its folder: checkpoints, `curve.csv`, `weights.h5`. Started again after it was cut off, it
+goes on at its last checkpoint; a finished run is not started again.
 """
 
 import glob
@@ -16,6 +17,7 @@ from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.training import synthetic
 from hund_tf.training.supervised import SupervisedHund
 
+_SAVE_EVERY = 200  # steps between checkpoints
 _EMPTY_K = (1, 30, 30, 137)
 
 
@@ -32,15 +34,20 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
 
     Returns:
         `keras.callbacks.History`.
+
+    Raises:
+        FileExistsError: if the run is finished.
+        FloatingPointError: if the loss became infinite or NaN; nothing is written then.
     """
+    _check_unfinished(run_dir, "parts.h5")
     keras.utils.set_random_seed(seed)
     body, model = GenerativeBody.from_asset(), _PartLearner(new_segmentation(start_from))
     model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch))
     history = model.fit(
         synthetic.part_dataset(_load(scenes), body, batch_size, seed), epochs=epochs, steps_per_epoch=steps_per_epoch,
         validation_data=synthetic.part_dataset(_load(validation), body, batch_size, seed, shuffle=False),
-        callbacks=_callbacks(run_dir, save_every=200), verbose=2)
-    model.segmentation.save_weights(os.path.join(run_dir, "parts.h5"))
+        callbacks=_callbacks(run_dir, steps_per_epoch), verbose=2)
+    _save_finished(model.segmentation, history, run_dir, "parts.h5")
     return history
 
 
@@ -60,7 +67,12 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
 
     Returns:
         `keras.callbacks.History`.
+
+    Raises:
+        FileExistsError: if the run is finished.
+        FloatingPointError: if the loss became infinite or NaN; nothing is written then.
     """
+    _check_unfinished(run_dir, "weights.h5")
     keras.utils.set_random_seed(seed)
     segmentation = new_segmentation(parts)
     model = SupervisedHund(config, supervision_config=supervision)
@@ -72,8 +84,8 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         synthetic.body_dataset(_load(scenes), model.body, segmentation, batch_size, seed),
         epochs=epochs, steps_per_epoch=steps_per_epoch,
         validation_data=synthetic.body_dataset(_load(validation), model.body, segmentation, batch_size, seed, shuffle=False),
-        callbacks=_callbacks(run_dir, save_every=500), verbose=2)
-    model.save_weights(os.path.join(run_dir, "weights.h5"))
+        callbacks=_callbacks(run_dir, steps_per_epoch), verbose=2)
+    _save_finished(model, history, run_dir, "weights.h5")
     return history
 
 
@@ -98,13 +110,27 @@ def _optimizer(learning_rate, steps):
     return keras.optimizers.Adam(schedule, clipnorm=1.0)
 
 
-def _callbacks(run_dir, save_every):
+def _check_unfinished(run_dir, weights):
+    path = os.path.join(run_dir, weights)
+    if os.path.exists(path):
+        raise FileExistsError(f"A run must be new or unfinished. Received: {path}, which a finished run left.")
+
+
+def _callbacks(run_dir, steps_per_epoch):
     os.makedirs(run_dir, exist_ok=True)
     return [
-        keras.callbacks.BackupAndRestore(os.path.join(run_dir, "backup"), save_freq=save_every),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.BackupAndRestore(os.path.join(run_dir, "backup"), save_freq=min(_SAVE_EVERY, steps_per_epoch)),
         keras.callbacks.CSVLogger(os.path.join(run_dir, "curve.csv"), append=True),
-        keras.callbacks.ModelCheckpoint(os.path.join(run_dir, "latest.h5"), save_weights_only=True),
-        keras.callbacks.TerminateOnNaN()]
+        keras.callbacks.ModelCheckpoint(os.path.join(run_dir, "best.h5"), save_weights_only=True, save_best_only=True)]
+
+
+def _save_finished(model, history, run_dir, name):
+    losses = history.history.get("loss", [])
+    if not np.all(np.isfinite(losses)) or not all(np.all(np.isfinite(v)) for v in model.get_weights()):
+        raise FloatingPointError(f"The loss must stay finite. Received: {losses[-1]} in the last epoch of {run_dir}; "
+                                 "best.h5 holds the weights before. A lower learning rate may help.")
+    model.save_weights(os.path.join(run_dir, name))
 
 
 class _PartLearner(keras.Model):

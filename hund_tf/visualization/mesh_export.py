@@ -72,7 +72,8 @@ def write_ply(path, meshes, names=None):
     import trimesh
 
     mesh = trimesh.util.concatenate([mesh for _, mesh in _trimeshes(meshes, names)])
-    _replace(path, trimesh.exchange.ply.export_ply(mesh, vertex_normal=True))
+    content = trimesh.exchange.ply.export_ply(mesh, vertex_normal=True)
+    _replace(path, content.replace(b"comment https://github.com/mikedh/trimesh", f"comment hund_tf: {AXES}".encode(), 1))
 
 
 def _scene(meshes, names):
@@ -117,8 +118,7 @@ def _people(meshes, names):
 
 def _replace(path, content):
     """Writes bytes beside the path, then moves them there in one step."""
-    folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    handle, temporary = tempfile.mkstemp(prefix=".hund-", dir=os.path.dirname(os.path.abspath(path)))
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
