@@ -63,8 +63,9 @@ class HundBody(keras.Model):
         self.neural_descent.built = self.built = True
 
     def get_config(self):
-        return {"config": self.config.to_dict()}
+        return {"name": self.name, "config": self.config.to_dict()}
 
     @classmethod
     def from_config(cls, config):
-        return cls(HundConfig.from_dict(config["config"]))
+        """A network of the same settings, with the packaged body."""
+        return cls(HundConfig.from_dict(config["config"]), name=config["name"])

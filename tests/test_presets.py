@@ -39,6 +39,11 @@ def test_comes_back_as_it_was_saved(saved):
     assert presets.read_metadata(folder)["name"] == "mine"
 
 
+def test_config_makes_the_same_network(saved):
+    again = HundBody.from_config(saved[1].get_config())
+    assert again.config == CONFIG and again.name == saved[1].name
+
+
 def test_missing_preset_lists_every_place(monkeypatch, tmp_path):
     monkeypatch.setenv("HUND_TF_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError) as error:

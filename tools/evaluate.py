@@ -34,7 +34,7 @@ def main(arguments=None):
         tables = [reports.pose_table(records), reports.joint_table(records)]
     else:
         records = protocols.photos(model, options.path, options.stages, progress=tqdm)
-        tables = [reports.photo_table(records)]
+        tables = [reports.photo_table(records), *(record["problem"] for record in records if "problem" in record)]
     print(f"`{command}`\n\n" + "\n\n".join(tables))
     target = options.json or f"evaluation_{options.protocol}.json"
     reports.save(target, records, command=command, preset=options.preset, version=hund_tf.__version__)

@@ -60,7 +60,8 @@ def photos(model, path, num_stages=None, progress=iter):
     Returns:
         list of dict, one per person: `photo`, `kind`, `reprojection_share`, `close`, `loss_first`, `loss_last`,
         `loss_fell` (from stage 1 to stage M), `loss_fell_from_start` (from s_0 to stage M), None with fewer than two
-        stages, `finite`. A photo without people is one record whose `person` is None.
+        stages, `finite`. A photo without people is one record whose `person` is None; one that cannot be read has the
+        reason as `problem` beside it.
 
     Raises:
         FileNotFoundError: if the folder has no photos.
@@ -71,9 +72,13 @@ def photos(model, path, num_stages=None, progress=iter):
     kinds = _kinds(path)
     records = []
     for name in progress(paths):
-        photo = images.read_photo(name)
-        result = model.reconstruct(photo.pixels, intrinsics=photo.intrinsics, num_stages=num_stages)
         base = {"photo": os.path.basename(name), "kind": kinds.get(os.path.basename(name), "photo")}
+        try:
+            photo = images.read_photo(name)
+        except images.ImageError as error:
+            records.append({**base, "person": None, "problem": str(error)})
+            continue
+        result = model.reconstruct(photo.pixels, intrinsics=photo.intrinsics, num_stages=num_stages)
         records += [{**base, "person": i, **fit(person)} for i, person in enumerate(result.people)]
         if not result.people:
             records.append({**base, "person": None})

@@ -27,7 +27,8 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25):
 
     Returns:
         dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
-        `expression`, `rotation`, `translation`, crop `intrinsics`, `image_bounds` `[4]` (x0, y0, x1, y1 of the photo, crop pixels) and `part_labels` uint8 `[60, 60]`.
+        `expression`, `rotation`, `translation`, crop `intrinsics`, `image_bounds` `[4]` (x0, y0, x1, y1 of the photo, crop
+        pixels) and `part_labels` uint8 `[60, 60]`.
     """
     count = len(poses)
     state = _sample_state(body, poses, rng)
@@ -41,8 +42,8 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25):
     aspect = np.exp(rng.uniform(np.log(0.5), np.log(1.8), count))
     width = np.where(aspect > 1, 1.0, aspect) * _IMAGE_SIDE
     height = np.where(aspect > 1, 1.0 / aspect, 1.0) * _IMAGE_SIDE
-    translation = np.where((rng.random(count) < portraits)[:, None], _place_portraits(points[:, :25], focal, width, height, rng),
-                           _place(points[:, :25], focal, width, height, rng))
+    placed = [place(points[:, :25], focal, width, height, rng) for place in (_place_portraits, _place)]
+    translation = np.where((rng.random(count) < portraits)[:, None], *placed)
     points = points + translation[:, None]
     pixels = points[..., :2] / np.maximum(points[..., 2:], 0.05) * focal[:, None, None]
     pixels += np.stack([width, height], -1)[:, None] / 2

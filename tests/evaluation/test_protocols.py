@@ -129,6 +129,12 @@ def test_without_stages_no_loss_can_fall():
     assert protocols.fit(person)["loss_fell"] is False and not protocols.fit(person)["finite"]
 
 
+def test_photo_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    record, = protocols.photos(KnownModel(np.zeros([137, 3])), str(tmp_path))
+    assert record["person"] is None and "a.jpg" in record["problem"]
+
+
 def test_folder_without_photos(tmp_path):
     with pytest.raises(FileNotFoundError, match="must hold photos"):
         protocols.photos(None, str(tmp_path))
