@@ -12,6 +12,7 @@ _PUBLIC = {
     "Reconstructor": "hund_tf.reconstruct",
     "SoftRasterizer": "hund_tf.geometry.soft_rasterizer",
     "load_preset": "hund_tf.reconstruct",
+    "start_quickly": "hund_tf.reconstruct",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

@@ -223,10 +223,7 @@ def _load(preset):
     warnings.simplefilter("ignore")  # of other packages; ours are errors or printed lines
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    import tensorflow as tf
-
-    # rewriting every graph takes six seconds of the first photo and makes the next no faster (tools/benchmark.py)
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    hund_tf.start_quickly()
     return hund_tf.load_preset(preset)
 
 

@@ -97,12 +97,6 @@ def read_photo(path):
                          f"({error}).") from None
 
 
-def default_intrinsics(height, width):
-    """(fx, fy, cx, cy) of an unknown camera: `fx = fy = max(H, W)`, the centre in the middle."""
-    focal = float(max(height, width))
-    return focal, focal, width / 2.0, height / 2.0
-
-
 def exif_intrinsics(exif, height, width):
     """Camera from EXIF: the 35 mm equivalent, else the focal length with the sensor's resolution.
 

@@ -3,12 +3,12 @@
 import json
 import math
 import os
-import tempfile
 from importlib.metadata import version
 
 import numpy as np
 
 import hund_tf
+from hund_tf.files import write_atomically
 
 FORMATS = ("json", "glb", "obj", "ply", "png")
 SOFTWARE = "hund_tf"  # every file says so near its beginning
@@ -138,21 +138,6 @@ def output_stems(paths):
     return stems
 
 
-def write_atomically(path, write_to):
-    """Calls `write_to(temporary path)` with the same suffix in the same folder, then moves the result to `path`."""
-    folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=".hund-", suffix=os.path.splitext(name)[1], dir=folder)
-    os.close(handle)
-    try:
-        write_to(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
-
-
 def _person(person, keypoint_names, joint_names):
     state = person.state
     return {
@@ -205,9 +190,3 @@ def _finite_meshes(reconstruction):
     """`(vertices, faces)` by the person's place in `people`; one with a coordinate that is not finite is left out."""
     return {i: (person.vertices, person.faces) for i, person in enumerate(reconstruction.people)
             if np.all(np.isfinite(person.vertices))}
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

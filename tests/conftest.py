@@ -76,7 +76,8 @@ def stub_model(monkeypatch):
 
     model = StubModel()
     monkeypatch.setattr(presets, "find", lambda name: name)
-    monkeypatch.setitem(vars(hund_tf), "load_preset", lambda name="body": model)  # the real one loads TensorFlow
+    monkeypatch.setitem(vars(hund_tf), "load_preset", lambda name="body": model)  # the real ones load TensorFlow
+    monkeypatch.setitem(vars(hund_tf), "start_quickly", lambda: None)
     return model
 
 

@@ -168,10 +168,6 @@ def test_no_camera_from_missing_or_unbelievable_exif(tmp_path, tags):
     assert photo.intrinsics is None and photo.intrinsics_source is None
 
 
-def test_default_intrinsics():
-    assert images.default_intrinsics(480, 640) == (640.0, 640.0, 320.0, 240.0)
-
-
 def test_find_photos_in_folders_and_patterns(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("b/2.jpg", "b/1.PNG", "b/notes.txt", "b/.hidden.jpg", "b/deep/3.jpg", "c[1].jpg"):

@@ -66,9 +66,8 @@ def measure_cold_start(photo, preset, max_people):
 def measure_parts(photo, preset, max_people, repeats):
     """Median seconds of each part of one photo in a warm process: `(number of people, dict)`."""
     import hund_tf
-    import tensorflow as tf
 
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # as the command does
+    hund_tf.start_quickly()
     model = hund_tf.load_preset(preset)
     runs = []
     with tempfile.TemporaryDirectory() as folder:

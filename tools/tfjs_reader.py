@@ -22,7 +22,7 @@ def read_tfjs(path, image_tensor, heads, input_shape):
         input_shape: `[None, H, W, C]`; `None` for a free size.
 
     Raises:
-        NotImplementedError: if the trunk holds an operation that has no rule here.
+        ValueError: if the trunk holds an operation that has no rule here.
     """
     nodes, weights = read_graph_and_weights(path)
     nodes = {n["name"]: n for n in nodes}
@@ -80,13 +80,13 @@ def _convert(node, nodes, weights, description, names):
         names[name] = description.add({"AddV2": "add"}.get(kind, kind.lower()), inputs, name)
     elif kind == "ResizeBilinear":
         if not attributes["half_pixel_centers"]["b"] or attributes["align_corners"]["b"]:
-            raise NotImplementedError("a resize must use half pixel centres.")
+            raise ValueError("a resize must use half pixel centres.")
         # every resize of MoveNet's pyramid doubles the size (up_sampling2d); said as a factor, the
         # network takes images of any size divisible by 32
         names[name] = description.add("resize_bilinear", inputs, name, factor=2, align_corners=False,
                                       half_pixel_centers=True)
     else:
-        raise NotImplementedError(f"every operation must have a rule. Received: {kind} ({name}).")
+        raise ValueError(f"every operation must have a rule. Received: {kind} ({name}).")
 
 
 def _weights(model, folder):
@@ -96,7 +96,7 @@ def _weights(model, folder):
         for weight in group["weights"]:
             quantization = weight.get("quantization")
             if quantization and quantization["dtype"] != "float16":
-                raise NotImplementedError(f"weights must be float16 or plain. Received: {quantization}.")
+                raise ValueError(f"weights must be float16 or plain. Received: {quantization}.")
             dtype = np.dtype((quantization or weight)["dtype"])
             count = int(np.prod(weight["shape"])) if weight["shape"] else 1
             values[weight["name"]] = np.frombuffer(data, dtype, count, offset).reshape(weight["shape"])

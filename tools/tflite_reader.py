@@ -28,7 +28,7 @@ def read_tflite(data, output_names):
         output_names: public names of the outputs, in the file's order; `None` drops an output.
 
     Raises:
-        NotImplementedError: if the file holds an operation that has no rule here.
+        ValueError: if the file holds an operation that has no rule here.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
     graph = model.subgraphs[0]
@@ -54,7 +54,7 @@ def read_tflite(data, output_names):
             continue
         rule = getattr(reader, kind.lower(), None)
         if rule is None:
-            raise NotImplementedError(f"every operation must have a rule. Received: {kind}.")
+            raise ValueError(f"every operation must have a rule. Received: {kind}.")
         rule(inputs, outputs[0], options)
     description = reader.description
     description.outputs = {name: reader.names[int(i)] for name, i in zip(output_names, graph.outputs) if name}
@@ -140,7 +140,7 @@ class _Reader:
 
     def reshape(self, i, out, o):
         if self.shapes[out][0] != 1:
-            raise NotImplementedError(f"a reshape must keep the batch of 1. Received: {self.shapes[out]}.")
+            raise ValueError(f"a reshape must keep the batch of 1. Received: {self.shapes[out]}.")
         self._emit("reshape", [self._name(i[0])], out, shape=self.shapes[out][1:])
 
     def concatenation(self, i, out, o):
@@ -156,7 +156,7 @@ class _Reader:
     def strided_slice(self, i, out, o):
         begin, end, steps = (self.constants[k].tolist() for k in i[1:])
         if o.ellipsisMask or o.newAxisMask or o.shrinkAxisMask:
-            raise NotImplementedError("a slice must keep the rank of its input.")
+            raise ValueError("a slice must keep the rank of its input.")
         ranges = [[None if o.beginMask >> d & 1 else begin[d], None if o.endMask >> d & 1 else end[d], steps[d]]
                   for d in range(len(begin))]
         self._emit("slice", [self._name(i[0])], out, ranges=[[None, None, 1]] + ranges[1:])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from hund_tf.images import default_intrinsics
+from hund_tf.geometry.camera import default_intrinsics
 
 KEYPOINTS = 137
 

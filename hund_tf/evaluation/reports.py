@@ -4,6 +4,7 @@ import json
 import math
 
 from hund_tf.evaluation import metrics
+from hund_tf.files import write_atomically
 
 _POSE_ROWS = (("PA-MPJPE, 12 limb joints (mm)", "pa_mpjpe_mm", 1.0, "{:.1f}"),
               ("MPJPE, root aligned (mm)", "mpjpe_mm", 1.0, "{:.1f}"),
@@ -54,9 +55,13 @@ def photo_table(records):
 
 def save(path, records, **about):
     """Writes the records and `about` (command, preset, ...) as JSON; NaN becomes null."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(_without_nan({**about, "records": records}), file, indent=1, allow_nan=False)
-        file.write("\n")
+    text = json.dumps(_without_nan({**about, "records": records}), indent=1, allow_nan=False)
+
+    def write(temporary):
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    write_atomically(path, write)
 
 
 def _share(people, key):

@@ -83,7 +83,7 @@ def detect(scene, points_ray, seed, noise=1.0):
     guessed = _guessed(hidden[:, :25], outside, draw, batch, noise)
     found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise)
     found, pressed = _pressed_in(found, outside, box, scene["image_bounds"], draw, batch, noise)
-    confidence = _body_confidence(body, found, box, guessed, pressed, scene["image_bounds"], draw, batch, noise)
+    confidence = _body_confidence(body, found, box, guessed, outside & ~pressed, pressed, scene["image_bounds"], draw, batch, noise)
     face, face_confidence = _cluster(truth[:, 25:95], .012, .3, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
     hands = [_cluster(truth[:, a:b], .05, .45, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
              for a, b in ((95, 116), (116, 137))]
@@ -153,7 +153,7 @@ def _inside(points, bounds):
     return tf.reduce_all((points > low) & (points < high), -1)
 
 
-def _body_confidence(truth, found, box, guessed, pressed, bounds, draw, batch, noise):
+def _body_confidence(truth, found, box, guessed, unseen, pressed, bounds, draw, batch, noise):
     error = tf.norm(found - truth, axis=-1) / box[..., 0]
     lost = draw.chance(.03 * noise, batch, 25)
     face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
@@ -161,7 +161,7 @@ def _body_confidence(truth, found, box, guessed, pressed, bounds, draw, batch, n
     lost |= draw.chance(.15 * noise, batch, 25) & tf.constant([i in (17, 18, 16, 15) for i in range(25)])
     lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
     lost |= guessed & ~pressed & draw.chance(.4, batch, 25)
-    lost |= ~_inside(truth, bounds) & ~pressed & draw.chance(.6, batch, 25)
+    lost |= unseen & draw.chance(.6, batch, 25)
     lost |= ~_inside(found, bounds)
     sure = draw.uniform(.75, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
     sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25), sure)

@@ -8,10 +8,10 @@ with coloured vertices.
 
 import io
 import os
-import tempfile
 
 import numpy as np
 
+from hund_tf.files import write_atomically
 from hund_tf.visualization import overlay, renderer
 
 GLTF_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
@@ -117,16 +117,10 @@ def _people(meshes, names):
 
 
 def _replace(path, content):
-    """Writes bytes beside the path, then moves them there in one step."""
-    handle, temporary = tempfile.mkstemp(prefix=".hund-", dir=os.path.dirname(os.path.abspath(path)))
-    try:
-        with os.fdopen(handle, "wb") as file:
+    """Writes bytes as a whole file."""
+
+    def save(temporary):
+        with open(temporary, "wb") as file:
             file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
+
+    write_atomically(path, save)
