@@ -22,12 +22,22 @@ class ObjectiveConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BodyConfig:
+    """The generative body and what its codes mean; see `GenerativeBody`."""
+
+    asset: str = "makehuman"
+    pose_prior: str = "flow"
+    codes: str = "vae"
+
+
+@dataclasses.dataclass(frozen=True)
 class HundConfig:
-    """One HUND network: context CNN, descent cell and objective."""
+    """One HUND network: body, context CNN, descent cell and objective."""
 
     num_stages: int = 5  # M (Sec. 3)
     units: int = 256  # LSTM width (Sec. 3)
     context_dim: int = 240
+    body: BodyConfig = dataclasses.field(default_factory=BodyConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
 
     def __post_init__(self):
@@ -43,7 +53,8 @@ class HundConfig:
     def from_dict(cls, values):
         """Inverse of `to_dict`; an unknown key is a TypeError."""
         values = dict(values)
-        return cls(objective=ObjectiveConfig(**values.pop("objective", {})), **values)
+        body, objective = BodyConfig(**values.pop("body", {})), ObjectiveConfig(**values.pop("objective", {}))
+        return cls(body=body, objective=objective, **values)
 
 
 @dataclasses.dataclass(frozen=True)

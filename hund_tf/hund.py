@@ -1,5 +1,7 @@
 """One HUND network: evidence of a crop in, the course of its descent out; and how it learns."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -19,7 +21,7 @@ class HundBody(keras.Model):
 
     Args:
         config: `HundConfig`.
-        body: `GenerativeBody`; the packaged body if None.
+        body: `GenerativeBody`; that of the config if None.
 
     Call arguments:
         evidence: `ImageEvidence`.
@@ -32,7 +34,7 @@ class HundBody(keras.Model):
     def __init__(self, config=HundConfig(), body=None, **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        self.body = GenerativeBody.from_asset() if body is None else body
+        self.body = GenerativeBody(**dataclasses.asdict(config.body)) if body is None else body
         self.codec = BodyStateCodec()
         self.context_encoder = ContextEncoder(self.codec.size, config.context_dim)
         size = config.objective.part_map_size
@@ -67,5 +69,5 @@ class HundBody(keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """A network of the same settings, with the packaged body."""
+        """A network of the same settings."""
         return cls(HundConfig.from_dict(config["config"]), name=config["name"])

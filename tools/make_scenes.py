@@ -28,9 +28,13 @@ def main():
     parser.add_argument("--portraits", type=float, default=0.25,
                         help="share of photos that end between chest and knees (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--body", help="name or path of the body")
+    parser.add_argument("--pose-prior", choices=("flow", "gaussian"))
+    parser.add_argument("--codes", choices=("vae", "linear"))
     args = parser.parse_args()
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
-    body, motion = GenerativeBody.from_asset(), MotionLibrary(args.motion)
+    body = GenerativeBody.from_asset(args.body, pose_prior=args.pose_prior, codes=args.codes)
+    motion = MotionLibrary(args.motion)
     done, started = 0, time.time()
     for index in range((args.count + args.per_file - 1) // args.per_file):
         path = f"{args.out}-{index:03d}.npz"
@@ -45,7 +49,7 @@ def main():
             parts.append(sample_scenes(body, poses, rng, portraits=args.portraits))
             have += len(parts[-1]["theta"])
         scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
-        np.savez(path + ".tmp.npz", **scenes)
+        np.savez(path + ".tmp.npz", coding=body.coding, **scenes)
         os.replace(path + ".tmp.npz", path)
         print(f"{path}: {done} scenes, {done / (time.time() - started):.0f} a second", flush=True)
 

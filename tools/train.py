@@ -14,13 +14,17 @@ import shlex
 import sys
 
 from hund_tf import presets
-from hund_tf.config import HundConfig, ObjectiveConfig
+from hund_tf.config import BodyConfig, HundConfig, ObjectiveConfig
 from hund_tf.hund import HundBody
 from hund_tf.training import train
 
 
+def _body(args):
+    return BodyConfig(asset=args.body, pose_prior=args.pose_prior, codes=args.codes)
+
+
 def _config(args):
-    return HundConfig(objective=ObjectiveConfig(part_map_size=args.part_map_size))
+    return HundConfig(body=_body(args), objective=ObjectiveConfig(part_map_size=args.part_map_size))
 
 
 def main():
@@ -46,10 +50,14 @@ def main():
     preset.add_argument("--run", required=True, help="folder of the body run")
     preset.add_argument("--out", required=True, help="folder of the preset")
     preset.add_argument("--part-map-size", type=int, default=30)
+    for command in commands.choices.values():
+        command.add_argument("--body", default=BodyConfig.asset, help="name or path of the body (default: %(default)s)")
+        command.add_argument("--pose-prior", choices=("flow", "gaussian"), default=BodyConfig.pose_prior)
+        command.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes)
     args = parser.parse_args()
     common = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from")
     if args.command == "parts":
-        train.train_parts(args.scenes, args.validation, args.run, **{k: getattr(args, k) for k in common})
+        train.train_parts(args.scenes, args.validation, args.run, body=_body(args), **{k: getattr(args, k) for k in common})
     elif args.command == "body":
         train.train_body(args.scenes, args.validation, args.parts, args.run, config=_config(args),
                          **{k: getattr(args, k) for k in common})

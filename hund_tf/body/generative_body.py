@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hund_tf.body import learned_priors
 from hund_tf.body import template as templates
-from hund_tf.body.pose_flow import AffinePoseFlow
+from hund_tf.body.code_vae import CodeVAE, LinearCodes
+from hund_tf.body.pose_flow import AffinePoseFlow, PoseFlow
 from hund_tf.geometry import kinematics, rotations, skinning
 
 _FIELDS = ("theta", "shape", "expression", "rotation", "translation")
@@ -39,6 +41,9 @@ class GenerativeBody(keras.layers.Layer):
 
     Args:
         asset: str, a packaged body's name or the path of an `.npz` file of the schema in `template.py`.
+        pose_prior: "flow", a normalizing flow, or "gaussian", an affine map: how `theta` becomes rotations. None: the
+            flow if the file has one.
+        codes: "vae" or "linear" (PCA): how `shape` and `expression` become a mesh. None: the VAEs if the file has them.
 
     Call arguments:
         state: named tuple or dict of `theta` `[B, 306]`, `shape` `[B, 16]`, `expression` `[B, 20]`,
@@ -49,26 +54,29 @@ class GenerativeBody(keras.layers.Layer):
         `BodyOutput`.
 
     Raises:
-        ValueError: if a part of the state has another size, or `mesh` is none of these.
+        ValueError: if a part of the state has another size, `mesh` is none of these, or the file has no such prior.
         FileNotFoundError: if there is no such asset.
 
     Source: paper, Sec. 2.1.
     """
 
-    def __init__(self, asset=templates.DEFAULT_BODY, **kwargs):
+    def __init__(self, asset=templates.DEFAULT_BODY, pose_prior=None, codes=None, **kwargs):
         super().__init__(**kwargs)
         self.asset = asset
         body = self._template = templates.load_template(templates.find_body(asset))
+        self.pose_prior = _chosen("pose_prior", pose_prior, ("flow", "gaussian"), body.pose_flows, asset)
+        self.codes = _chosen("codes", codes, ("vae", "linear"), body.vaes, asset)
         self.joint_names, self.keypoint_names = body.joint_names, body.keypoint_names
         self.parents = body.parents
         self.pose_flow_body, self.pose_flow_left_hand, self.pose_flow_right_hand = (
-            AffinePoseFlow(*body.pose_priors[part]) for part in templates.POSE_PARTS)
+            self._pose_flow(part) for part in templates.POSE_PARTS)
+        self.shape_codes, self.expression_codes = (self._mesh_codes(name) for name in learned_priors.VAES)
         self._steps = kinematics.ancestor_steps(body.parents)
         self._hands = [_finger_joints(body.joint_names, side) for side in ("left", "right")]
         self._order = np.argsort(np.concatenate(
             [np.arange(_FIRST_BODY, _LAST_BODY), *self._hands, self._still_joints()])).astype(np.int32)
-        self._sizes = {"theta": sum(flow.dim for flow in self._flows()), "shape": len(body.joints_shape),
-                       "expression": len(body.meshes["full"].expression), "rotation": 6, "translation": 3}
+        self._sizes = {"theta": sum(flow.dim for flow in self._flows()), "shape": self.shape_codes.num_codes,
+                       "expression": self.expression_codes.num_codes, "rotation": 6, "translation": 3}
         with tf.init_scope():
             self._make_constants(body)
 
@@ -86,6 +94,7 @@ class GenerativeBody(keras.layers.Layer):
         """As `call`, from local rotations `[B, 63, 3, 3]` instead of codes; that of the pelvis counts too."""
         if mesh not in (None, *templates.MESHES):
             raise ValueError(f"mesh must be one of {templates.MESHES} or None. Received: {mesh!r}.")
+        shape, expression = self.shape_codes.decode(shape), self.expression_codes.decode(expression)
         heads = tf.reshape(tf.matmul(shape, self._joint_basis), [-1, len(self.parents), 3]) + self._joint_template
         offsets = heads - tf.gather(heads, self._parents_or_self, axis=1)
         offsets = rotations.rotate(tf.gather(self._rest, self._parents_or_self), offsets)
@@ -94,11 +103,11 @@ class GenerativeBody(keras.layers.Layer):
         turns, joints = kinematics.forward_kinematics(
             tf.concat([root, local_rotations[:, 1:]], axis=1), offsets, self._steps)
         transforms = self._skin_transforms(turns, joints, heads)
-        codes = tf.concat([shape, expression], axis=-1)
-        keypoint_planes = self._posed("keypoints", transforms, codes)  # [B, 3, U]
+        components = tf.concat([shape, expression], axis=-1)
+        keypoint_planes = self._posed("keypoints", transforms, components)  # [B, 3, U]
         keypoints = tf.matmul(keypoint_planes, self._keypoint_vertex_weights)
         keypoints = tf.transpose(keypoints, [0, 2, 1]) + tf.einsum("pj,bjc->bpc", self._keypoint_joints, joints)
-        vertices = None if mesh is None else tf.transpose(self._posed(mesh, transforms, codes), [0, 2, 1])
+        vertices = None if mesh is None else tf.transpose(self._posed(mesh, transforms, components), [0, 2, 1])
         return BodyOutput(vertices, joints, keypoints, local_rotations)
 
     def rotations_from_theta(self, theta):
@@ -128,8 +137,25 @@ class GenerativeBody(keras.layers.Layer):
         left lower leg, left and right upper arm, left and right lower arm, head."""
         return self._template.meshes[mesh].part_labels
 
+    @property
+    def coding(self):
+        """What states of this body mean, in words: asset, pose prior and codes. Data made for another does not fit."""
+        return f"{self.asset}, {self.pose_prior}, {self.codes}"
+
     def get_config(self):
-        return {**super().get_config(), "asset": self.asset}
+        return {**super().get_config(), "asset": self.asset, "pose_prior": self.pose_prior, "codes": self.codes}
+
+    def _pose_flow(self, part):
+        affine = AffinePoseFlow(*self._template.pose_priors[part])
+        return affine if self.pose_prior == "gaussian" else PoseFlow(affine, *self._template.pose_flows[part])
+
+    def _mesh_codes(self, name):
+        """What turns codes into components; linear codes are as many as the VAE's, or as there are components."""
+        if self.codes == "vae":
+            return CodeVAE(*self._template.vaes[name])
+        if name in self._template.vaes:
+            return LinearCodes(CodeVAE(*self._template.vaes[name]).num_codes)
+        return LinearCodes(len(getattr(self._template.meshes["full"], name)))
 
     def _flows(self):
         return self.pose_flow_body, self.pose_flow_left_hand, self.pose_flow_right_hand
@@ -151,7 +177,8 @@ class GenerativeBody(keras.layers.Layer):
         self._parents_or_self = tf.constant(np.maximum(body.parents, 0))
         self._rest = tf.constant(body.rest_rotations)
         self._joint_template = tf.constant(body.joints_template)
-        self._joint_basis = tf.constant(body.joints_shape.reshape(-1, 3 * joints))
+        sizes = self.shape_codes.num_components, self.expression_codes.num_components
+        self._joint_basis = tf.constant(body.joints_shape[:sizes[0]].reshape(-1, 3 * joints))
         self._twist_axes, self._twist_signs = tf.constant(body.twist_axes), tf.constant(body.twist_signs)
         self._keypoint_joints = tf.constant(body.keypoint_joints)
         full = body.meshes["full"]
@@ -161,10 +188,10 @@ class GenerativeBody(keras.layers.Layer):
         row, column = np.nonzero(weights)
         np.add.at(dense, (np.searchsorted(used, corners[row, column]), row), weights[row, column])
         self._keypoint_vertex_weights = tf.constant(dense)
-        self._planes = {name: _planes(mesh) for name, mesh in body.meshes.items()}
+        self._planes = {name: _planes(mesh, *sizes) for name, mesh in body.meshes.items()}
         self._planes["keypoints"] = _planes(full._replace(
             vertices=full.vertices[used], shape=full.shape[:, used], expression=full.expression[:, used],
-            skin_weights=full.skin_weights[used]))
+            skin_weights=full.skin_weights[used]), *sizes)
 
     def _skin_transforms(self, turns, joints, heads):
         """Transforms `[B, 12, J + K]` of joints and twist bones."""
@@ -177,9 +204,9 @@ class GenerativeBody(keras.layers.Layer):
             tf.concat([turns, twisted], axis=1), tf.concat([joints, tf.gather(joints, base, axis=1)], axis=1),
             tf.concat([heads, tf.gather(heads, base, axis=1)], axis=1))
 
-    def _posed(self, name, transforms, codes):
+    def _posed(self, name, transforms, components):
         template, basis, weights = self._planes[name]
-        planes = tf.reshape(tf.matmul(codes, basis), [-1, 3, template.shape[-1]]) + template
+        planes = tf.reshape(tf.matmul(components, basis), [-1, 3, template.shape[-1]]) + template
         return skinning.skin_planes(transforms, weights, planes)
 
 
@@ -188,8 +215,16 @@ def _finger_joints(names, side):
     return np.array([names.index(f"{side}_{finger}{i}") for finger in fingers for i in (1, 2, 3)])
 
 
-def _planes(mesh):
-    """Template `[3, V]`, code basis `[S + E, 3 V]` and weights `[J + K, V]` as constants."""
-    basis = np.concatenate([mesh.shape, mesh.expression]).transpose(0, 2, 1)
+def _chosen(name, value, choices, learned, asset):
+    if value is None:
+        return choices[0] if learned else choices[1]
+    if value not in choices or (value == choices[0] and not learned):
+        raise ValueError(f"{name} must be one of {choices if learned else choices[1:]} for body {asset}. Received: {value!r}.")
+    return value
+
+
+def _planes(mesh, shape, expression):
+    """Template `[3, V]`, basis of S shape and E expression components `[S + E, 3 V]`, weights `[J + K, V]`."""
+    basis = np.concatenate([mesh.shape[:shape], mesh.expression[:expression]]).transpose(0, 2, 1)
     return (tf.constant(np.ascontiguousarray(mesh.vertices.T)), tf.constant(basis.reshape(len(basis), -1)),
             tf.constant(np.ascontiguousarray(mesh.skin_weights.T)))

@@ -1,11 +1,13 @@
-"""Pose prior: latent pose codes, N(0, I), to 6D joint rotations and back, exactly."""
+"""Pose priors: latent pose codes, N(0, I), to 6D joint rotations and back, exactly, with their density."""
 
 import numpy as np
 import tensorflow as tf
 
+MAX_LOG_SCALE = 1.5  # of one coupling: a code that no pose ever had still gives a pose of moderate size
+
 
 class AffinePoseFlow:
-    """`rotations6d = mean + theta @ factor`, an invertible Gaussian model of poses.
+    """`rotations6d = mean + theta @ factor`, a Gaussian of poses.
 
     Args:
         mean: `[D]`, mean 6D rotations, joints one after the other.
@@ -13,8 +15,6 @@ class AffinePoseFlow:
 
     Raises:
         ValueError: if the shapes do not fit.
-
-    Source: paper, Sec. 2.1; an affine map stands in for its normalizing flow.
     """
 
     def __init__(self, mean, factor):
@@ -22,9 +22,11 @@ class AffinePoseFlow:
         if mean.ndim != 1 or factor.shape != (len(mean), len(mean)):
             raise ValueError(f"mean must be [D] and factor [D, D]. Received: {mean.shape}, {factor.shape}.")
         self.dim = len(mean)
+        exact = factor.astype(np.float64)
+        self._log_volume = np.float32(np.linalg.slogdet(exact)[1])
         with tf.init_scope():
             self._mean, self._factor = tf.constant(mean), tf.constant(factor)
-            self._inverse = tf.constant(np.linalg.inv(factor.astype(np.float64)).astype(np.float32))
+            self._inverse = tf.constant(np.linalg.inv(exact).astype(np.float32))
 
     def forward(self, theta):
         """Codes `[B, D]` -> 6D rotations `[B, D]`; not yet orthonormal."""
@@ -33,3 +35,90 @@ class AffinePoseFlow:
     def inverse(self, rotations6d):
         """6D rotations `[B, D]` -> codes `[B, D]`."""
         return tf.matmul(rotations6d - self._mean, self._inverse)
+
+    def log_prob(self, rotations6d):
+        """Log density of 6D rotations `[B, D]` -> `[B]`, in nats."""
+        return standard_normal_log_prob(self.inverse(rotations6d)) - self._log_volume
+
+
+class PoseFlow:
+    """A normalizing flow: affine coupling layers on the codes of an `AffinePoseFlow` (RealNVP).
+
+    Each coupling leaves one half of the numbers as they are; a small network reads that half and says how the other
+    half is scaled and shifted. Between couplings the numbers change places in a fixed order. Both directions
+    are closed forms; the couplings are TensorFlow Probability's `RealNVP`.
+
+    Args:
+        affine: `AffinePoseFlow`, the last step from codes to rotations.
+        orders: int `[C, D]`, a permutation for each of C couplings.
+        networks: C lists of `(weights [I, O], bias [O])`, float; the last gives shifts, then log scales before they are
+            limited to `MAX_LOG_SCALE`, of the D - D // 2 numbers that change.
+
+    Raises:
+        ValueError: if the shapes do not fit or an order is no permutation.
+
+    Source: paper, Sec. 2.1, ref. [46]; Dinh et al., Density Estimation using Real NVP, ICLR 2017.
+    """
+
+    def __init__(self, affine, orders, networks):
+        orders = np.asarray(orders, np.int32)
+        self.dim, self._affine = affine.dim, affine
+        _check_couplings(affine.dim, orders, networks)
+        with tf.init_scope():
+            networks = [[(tf.constant(w, tf.float32), tf.constant(b, tf.float32)) for w, b in network]
+                        for network in networks]
+        self._couplings = couplings(orders, networks)
+
+    def forward(self, theta):
+        """Codes `[B, D]` -> 6D rotations `[B, D]`; not yet orthonormal."""
+        return self._affine.forward(self._couplings.forward(theta))
+
+    def inverse(self, rotations6d):
+        """6D rotations `[B, D]` -> codes `[B, D]`."""
+        return self._couplings.inverse(self._affine.inverse(rotations6d))
+
+    def log_prob(self, rotations6d):
+        """Log density of 6D rotations `[B, D]` -> `[B]`, in nats."""
+        white = self._affine.inverse(rotations6d)
+        volume = self._couplings.inverse_log_det_jacobian(white, event_ndims=1)
+        density = standard_normal_log_prob(self._couplings.inverse(white))
+        return density + volume + self._affine.log_prob(rotations6d) - standard_normal_log_prob(white)
+
+
+def couplings(orders, networks):
+    """The coupling layers as one bijector; arguments as of `PoseFlow`, weights tensors or variables."""
+    from tensorflow_probability import bijectors  # a second to import, needed by bodies with a flow alone
+
+    steps = []
+    for order, network in zip(orders, networks):
+        steps += [bijectors.RealNVP(num_masked=len(order) // 2, shift_and_log_scale_fn=_shift_and_log_scale(network)),
+                  bijectors.Permute(order)]
+    return bijectors.Chain(steps)
+
+
+def standard_normal_log_prob(codes):
+    """Log density of N(0, I): `[B, D]` -> `[B]`."""
+    return -0.5 * (tf.reduce_sum(tf.square(codes), axis=-1) + codes.shape[-1] * np.float32(np.log(2 * np.pi)))
+
+
+def _shift_and_log_scale(network):
+    def read(kept, _, **kwargs):
+        for weights, bias in network[:-1]:
+            kept = tf.nn.relu(tf.matmul(kept, weights) + bias)
+        weights, bias = network[-1]
+        shift, log_scale = tf.split(tf.matmul(kept, weights) + bias, 2, axis=-1)
+        return shift, MAX_LOG_SCALE * tf.tanh(log_scale / MAX_LOG_SCALE)
+
+    return read
+
+
+def _check_couplings(dim, orders, networks):
+    if orders.ndim != 2 or len(orders) != len(networks) or np.any(np.sort(orders, axis=1) != np.arange(dim)):
+        raise ValueError(f"orders must be [C, {dim}], permutations, one for each of C networks. Received: "
+                         f"{orders.shape} and {len(networks)} networks.")
+    for network in networks:
+        sizes = [dim // 2] + [np.shape(bias)[-1] for _, bias in network]
+        shapes = [tuple(np.shape(weights)) for weights, _ in network]
+        if sizes[-1] != 2 * (dim - dim // 2) or shapes != list(zip(sizes[:-1], sizes[1:])):
+            raise ValueError(f"A coupling of {dim} numbers must read {dim // 2} and give {2 * (dim - dim // 2)}, layer upon "
+                             f"layer. Received weights: {shapes}.")

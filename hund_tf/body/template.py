@@ -14,6 +14,15 @@ F faces, P keypoints, S shape and E expression codes. All lengths in metres; y u
 | ... `skin_joints`, `skin_weights` | V x N | columns are the J joints, then the K twist bones |
 | `keypoint_names`, `keypoint_joints`, `keypoint_vertices`, `keypoint_vertex_weights` | P, P x J, P x C, P x C | keypoints as mixtures of joints and of vertices of the full mesh |
 | `pose_{body,left_hand,right_hand}_{mean,factor}` | D, D x D | affine pose prior of 6D rotations |
+
+Optional arrays, learned priors on top of these (`learned_priors.py`; all of a group or none):
+
+| array | shape | what |
+|---|---|---|
+| `pose_{body,hand}_flow_orders` | C x D | places that the numbers change to after each of C couplings; the hand's serves both sides |
+| ... `weights0`, `bias0`, `weights1`, ... | C x I x O, C x O | dense layers of each coupling's network |
+| `{shape,expression}_vae_{encoder,decoder}_weights0`, `_bias0`, ... | I x O, O | dense layers between codes and the S or E components |
+| ... `_encoder_skip`, `_decoder_skip` | P x Z, Z x P | linear parts |
 """
 
 import hashlib
@@ -22,6 +31,8 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+
+from hund_tf.body import learned_priors
 
 ASSETS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "assets", "body")
 DEFAULT_BODY = "makehuman"
@@ -48,7 +59,11 @@ class MeshTemplate(NamedTuple):
 
 
 class BodyTemplate(NamedTuple):
-    """A checked body; see the module's table. `pose_priors` maps a pose part to (mean, factor)."""
+    """A checked body; see the module's table.
+
+    `pose_priors` maps a pose part to (mean, factor), `pose_flows` to (orders, networks), `vaes` maps "shape" and
+    "expression" to (encoder, decoder, encoder skip, decoder skip); the last two are empty where the file has none.
+    """
 
     joint_names: tuple
     parents: np.ndarray
@@ -64,6 +79,8 @@ class BodyTemplate(NamedTuple):
     keypoint_vertex_weights: np.ndarray
     meshes: dict
     pose_priors: dict
+    pose_flows: dict
+    vaes: dict
 
 
 def find_body(name_or_path=None):
@@ -138,7 +155,8 @@ def template_from_arrays(arrays):
         tuple(map(str, arrays["joint_names"])), parents, arrays["joints_template"], arrays["joints_shape"], rest,
         arrays["twist_joints"].astype(np.int32), arrays["twist_axes"], arrays["twist_signs"],
         tuple(map(str, arrays["keypoint_names"])), arrays["keypoint_joints"],
-        arrays["keypoint_vertices"].astype(np.int32), arrays["keypoint_vertex_weights"], meshes, priors)
+        arrays["keypoint_vertices"].astype(np.int32), arrays["keypoint_vertex_weights"], meshes, priors,
+        learned_priors.read_pose_flows(arrays, POSE_PARTS), learned_priors.read_vaes(arrays))
 
 
 def _mesh(arrays, name, skin_columns, shape_codes):

@@ -7,27 +7,32 @@ Motion file: `quat_wxyz_local` `[N, 22, 4]`, local rotations relative to a T-pos
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hund_tf.training import errors
+from hund_tf.training import errors, joint_limits
 
 JOINTS = 22
+JOINT_NAMES = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle", "spine3",
+    "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 MIRROR = np.array([0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20])
 LEGS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 LEFT_ARM, RIGHT_ARM = np.array([13, 16, 18, 20]), np.array([14, 17, 19, 21])
 SPINE = np.array([3, 6, 9, 12, 15])
 HELD_OUT_SHARE = 0.15
+_MIN_WITHIN = 0.93  # share of a clip's joints that must be within anatomical limits
 _WALK_WEIGHT = 0.3  # walking is over-represented in free motion capture
 _KEYS = ("quat_wxyz_local", "clip_id", "clip_names")
 
 
 class MotionLibrary:
-    """Frames of motion capture, split by whole clips.
+    """Frames of motion capture, split by whole clips, straightened; clips with broken limbs are left out.
 
     Args:
         path: str, the `.npz` file.
         seed: int, which clips are held out.
 
     Raises:
-        ValueError: if the file lacks an array or has other joints.
+        ValueError: if the file lacks an array, has other joints, or no clip is left.
     """
 
     def __init__(self, path, seed=0):
@@ -35,18 +40,28 @@ class MotionLibrary:
             missing = [key for key in _KEYS if key not in data]
             if missing:
                 raise ValueError(f"A motion file must hold {_KEYS}. {path} lacks {missing}.")
-            self.quaternions = data["quat_wxyz_local"].astype(np.float64)
+            quaternions = data["quat_wxyz_local"].astype(np.float64)
             clip_id, names = data["clip_id"], [str(name) for name in data["clip_names"]]
-        if self.quaternions.shape[1:] != (JOINTS, 4):
-            raise ValueError(errors.expected("quat_wxyz_local", "[N, 22, 4]", self.quaternions.shape))
+        if quaternions.shape[1:] != (JOINTS, 4):
+            raise ValueError(errors.expected("quat_wxyz_local", "[N, 22, 4]", quaternions.shape))
+        self.quaternions = straightened(quaternions)
         clips = np.unique(clip_id)
+        bad = self._implausible(clip_id, clips)
         held_out = np.random.default_rng(seed).choice(clips, int(HELD_OUT_SHARE * len(clips)), replace=False)
         self._frames, self._weights = {}, {}
         for split in ("train", "validation"):
-            chosen = [c for c in clips if (c in held_out) == (split == "validation")]
+            chosen = [c for c in clips if (c in held_out) == (split == "validation") and c not in bad]
+            if not chosen:
+                raise ValueError(f"Of the {split} clips of {path}, at least one must have {_MIN_WITHIN:.0%} of its joints "
+                                 f"within joint_limits.py's limits. Received {len(bad)} of {len(clips)} clips that have not.")
             self._frames[split] = [np.flatnonzero(clip_id == c) for c in chosen]
             weights = np.array([_WALK_WEIGHT if "walk" in names[c].lower() else 1.0 for c in chosen])
             self._weights[split] = weights / weights.sum()
+
+    def _implausible(self, clip_id, clips):
+        """Clips whose limbs a retargeting twisted: too many joints are bent as no joint bends."""
+        within = joint_limits.within_limits(_matrices(self.quaternions), JOINT_NAMES).mean(1)
+        return {c for c in clips if within[clip_id == c].mean() < _MIN_WITHIN}
 
     def frames(self, count, split, rng):
         """Frames drawn by clip: `[count, 22, 4]`, wxyz."""
@@ -79,6 +94,32 @@ class MotionLibrary:
         for arm in (LEFT_ARM, RIGHT_ARM):
             pose = _replace(pose, arms, arm, rng.random(count) < 0.25)
         return _replace(pose, arms, LEGS, rng.random(count) < 0.1)
+
+
+def straightened(pose):
+    """One frame of the pelvis and one spine for all sources: `[N, 22, 4]` wxyz -> the same poses of limbs, chest and head.
+
+    Rigs agree on where bones point, not on how the pelvis' own frame is tilted (by up to a right angle) and how the spine
+    shares its bend. Here the pelvis' x axis stays, its y axis follows the lower spine, and the three joints of the
+    spine take equal shares of what is left to the chest.
+    """
+    turns = _matrices(pose)
+    pelvis, hips, spine = turns[:, 0], turns[:, [1, 2]], turns[:, [3, 6, 9]]
+    lowest = pelvis @ spine[:, 0]
+    middle = lowest @ spine[:, 1]
+    x, y = pelvis[:, :, 0], lowest[:, :, 1] + middle[:, :, 1]
+    y = y - np.sum(x * y, 1, keepdims=True) * x
+    length = np.linalg.norm(y, axis=1, keepdims=True)
+    y = np.where(length > 0.2, y / np.maximum(length, 1e-9), pelvis[:, :, 1])
+    level = np.stack([x, y, np.cross(x, y)], axis=-1)
+    change = np.swapaxes(level, 1, 2)
+    chest = Rotation.from_matrix(change @ middle @ spine[:, 2])
+    result = pose.copy()
+    result[:, 0] = _wxyz(Rotation.from_matrix(level))
+    for i, hip in enumerate((1, 2)):
+        result[:, hip] = _wxyz(Rotation.from_matrix(change @ pelvis @ hips[:, i]))
+    result[:, [3, 6, 9]] = _wxyz(Rotation.from_rotvec(chest.as_rotvec() / 3))[:, None]
+    return result
 
 
 def mirrored(pose, rng, share=0.5):
@@ -134,8 +175,7 @@ def noisy(pose, rng):
     sigma[:, SPINE] *= 0.6
     sigma[:, 0] = 0.0
     turn = Rotation.from_rotvec((rng.normal(size=(count, JOINTS, 3)) * sigma).reshape(-1, 3))
-    turned = (_rotations(pose) * turn).as_quat()[:, [3, 0, 1, 2]]
-    return turned.reshape(pose.shape)
+    return _wxyz(_rotations(pose) * turn).reshape(pose.shape)
 
 
 def _about(axis, degrees):
@@ -144,7 +184,7 @@ def _about(axis, degrees):
 
 def _put(pose, joint, rotation):
     changed = pose.copy()
-    changed[:, joint] = rotation.as_quat()[:, [3, 0, 1, 2]]
+    changed[:, joint] = _wxyz(rotation)
     return changed
 
 
@@ -156,6 +196,10 @@ def _replace(pose, other, joints, chosen):
 
 def _rotations(pose):
     return Rotation.from_quat(pose.reshape(-1, 4)[:, [1, 2, 3, 0]])
+
+
+def _wxyz(rotation):
+    return rotation.as_quat()[:, [3, 0, 1, 2]]
 
 
 def _matrices(pose):

@@ -14,14 +14,21 @@ FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics
           "part_labels")
 
 
-def load_scenes(paths):
-    """Reads scene files (`.npz`) into one dict of arrays. ValueError if one lacks a field."""
+def load_scenes(paths, body):
+    """Reads scene files (`.npz`) into one dict of arrays.
+
+    Raises:
+        ValueError: if there is none, one lacks a field, or one was made with codes of another meaning than `body`'s.
+    """
     parts = []
     for path in paths:
         with np.load(path, allow_pickle=False) as data:
-            missing = [name for name in FIELDS if name not in data]
+            missing = [name for name in (*FIELDS, "coding") if name not in data]
             if missing:
-                raise ValueError(f"A scene file must hold {FIELDS}. {path} lacks {missing}.")
+                raise ValueError(f"A scene file must hold {FIELDS} and coding. {path} lacks {missing}.")
+            if str(data["coding"]) != body.coding:
+                raise ValueError(f"Scenes must be made with the network's body and codes, {body.coding!r}. Received: "
+                                 f"{str(data['coding'])!r} in {path}.")
             parts.append({name: data[name] for name in FIELDS})
     if not parts:
         raise ValueError("`paths` must name at least one scene file. Received none; tools/make_scenes.py makes them.")

@@ -4,6 +4,7 @@ A run keeps everything in its folder: checkpoints, `curve.csv`, `weights.h5`. St
 goes on at its last checkpoint; a finished run is not started again.
 """
 
+import dataclasses
 import glob
 import os
 
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
-from hund_tf.config import HundConfig, SupervisionConfig
+from hund_tf.config import BodyConfig, HundConfig, SupervisionConfig
 from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.training import synthetic
 from hund_tf.training.supervised import SupervisedHund
@@ -22,7 +23,7 @@ _EMPTY_K = (1, 30, 30, 137)
 
 
 def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batch_size=32, seed=0, learning_rate=1.5e-3,
-                start_from=None):
+                body=BodyConfig(), start_from=None):
     """Trains the part CNN on rendered scenes and writes `parts.h5` in `run_dir`.
 
     Args:
@@ -30,6 +31,7 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
         run_dir: str, folder of the run.
         epochs, steps_per_epoch, batch_size, seed: int.
         learning_rate: float, the highest of the cosine schedule.
+        body: `BodyConfig` that the scenes were made with.
         start_from: optional str, weights to start from.
 
     Returns:
@@ -41,11 +43,11 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
     """
     _check_unfinished(run_dir, "parts.h5")
     keras.utils.set_random_seed(seed)
-    body, model = GenerativeBody.from_asset(), _PartLearner(new_segmentation(start_from))
+    body, model = GenerativeBody(**dataclasses.asdict(body)), _PartLearner(new_segmentation(start_from))
     model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch))
     history = model.fit(
-        synthetic.part_dataset(_load(scenes), body, batch_size, seed), epochs=epochs, steps_per_epoch=steps_per_epoch,
-        validation_data=synthetic.part_dataset(_load(validation), body, batch_size, seed, shuffle=False),
+        synthetic.part_dataset(_load(scenes, body), body, batch_size, seed), epochs=epochs, steps_per_epoch=steps_per_epoch,
+        validation_data=synthetic.part_dataset(_load(validation, body), body, batch_size, seed, shuffle=False),
         callbacks=_callbacks(run_dir, steps_per_epoch), verbose=2)
     _save_finished(model.segmentation, history, run_dir, "parts.h5")
     return history
@@ -81,9 +83,9 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         model.load_weights(start_from)
     model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch))
     history = model.fit(
-        synthetic.body_dataset(_load(scenes), model.body, segmentation, batch_size, seed),
+        synthetic.body_dataset(_load(scenes, model.body), model.body, segmentation, batch_size, seed),
         epochs=epochs, steps_per_epoch=steps_per_epoch,
-        validation_data=synthetic.body_dataset(_load(validation), model.body, segmentation, batch_size, seed, shuffle=False),
+        validation_data=synthetic.body_dataset(_load(validation, model.body), model.body, segmentation, batch_size, seed, shuffle=False),
         callbacks=_callbacks(run_dir, steps_per_epoch), verbose=2)
     _save_finished(model, history, run_dir, "weights.h5")
     return history
@@ -99,8 +101,8 @@ def new_segmentation(weights=None):
     return model
 
 
-def _load(pattern):
-    return synthetic.load_scenes(sorted(glob.glob(pattern)))
+def _load(pattern, body):
+    return synthetic.load_scenes(sorted(glob.glob(pattern)), body)
 
 
 def _optimizer(learning_rate, steps):

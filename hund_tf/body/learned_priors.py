@@ -1,0 +1,76 @@
+"""The learned priors of a body file: its optional arrays to the arguments of `PoseFlow` and `CodeVAE`, and back."""
+
+import numpy as np
+
+VAES = ("shape", "expression")
+_SKIPS = ("encoder_skip", "decoder_skip")
+
+
+def read_pose_flows(arrays, parts):
+    """Flows of a file: dict from pose part to `(orders, networks)`, empty without `pose_body_flow_orders`.
+
+    Both hands have the couplings of `pose_hand_flow`: mirrored hands have the same codes.
+
+    Raises:
+        ValueError: if a part of a group is missing.
+    """
+    if "pose_body_flow_orders" not in arrays and "pose_hand_flow_orders" not in arrays:
+        return {}
+    flows = {}
+    for kind in ("body", "hand"):
+        prefix = f"pose_{kind}_flow_"
+        weights, biases = _layers(arrays, prefix)
+        orders = _get(arrays, prefix + "orders").astype(np.int32)
+        if any(len(x) != len(orders) for x in weights + biases):
+            raise ValueError(f"Of a body, {prefix}weights and bias must have a row for each of {len(orders)} orders. "
+                             f"Received: {[x.shape for x in weights + biases]}.")
+        networks = [[(w[c], b[c]) for w, b in zip(weights, biases)] for c in range(len(orders))]
+        flows.update({part: (orders, networks) for part in parts if part.endswith(kind)})
+    return flows
+
+
+def pose_flow_arrays(kind, orders, networks):
+    """Arrays of the schema for `kind` "body" or "hand": the inverse of `read_pose_flows`."""
+    arrays = {f"pose_{kind}_flow_orders": np.asarray(orders, np.uint8)}
+    for i, layer in enumerate(zip(*networks)):
+        weights, biases = zip(*layer)
+        arrays[f"pose_{kind}_flow_weights{i}"] = np.stack(weights).astype(np.float16)
+        arrays[f"pose_{kind}_flow_bias{i}"] = np.stack(biases).astype(np.float32)
+    return arrays
+
+
+def read_vaes(arrays):
+    """VAEs of a file: dict from "shape" and "expression" to `(encoder, decoder, encoder_skip, decoder_skip)`, or empty.
+
+    Raises:
+        ValueError: if a part of a group is missing.
+    """
+    if not any(name.startswith(tuple(f"{vae}_vae_" for vae in VAES)) for name in arrays):
+        return {}
+    return {vae: (*(list(zip(*_layers(arrays, f"{vae}_vae_{part}_"))) for part in ("encoder", "decoder")),
+                  *(_get(arrays, f"{vae}_vae_{skip}") for skip in _SKIPS)) for vae in VAES}
+
+
+def vae_arrays(name, fitted):
+    """Arrays of the schema for the VAE `name`: the inverse of `read_vaes`."""
+    encoder, decoder, *skips = fitted
+    arrays = {f"{name}_vae_{skip}": np.asarray(value, np.float32) for skip, value in zip(_SKIPS, skips)}
+    for part, layers in (("encoder", encoder), ("decoder", decoder)):
+        for i, (weights, bias) in enumerate(layers):
+            arrays[f"{name}_vae_{part}_weights{i}"] = np.asarray(weights, np.float32)
+            arrays[f"{name}_vae_{part}_bias{i}"] = np.asarray(bias, np.float32)
+    return arrays
+
+
+def _layers(arrays, prefix):
+    weights, biases = [], []
+    while f"{prefix}weights{len(weights)}" in arrays or not weights:
+        biases.append(_get(arrays, f"{prefix}bias{len(weights)}"))
+        weights.append(_get(arrays, f"{prefix}weights{len(weights)}"))
+    return weights, biases
+
+
+def _get(arrays, name):
+    if name not in arrays:
+        raise ValueError(f"Of a body, learned priors must be whole. Missing: {name}.")
+    return arrays[name]
