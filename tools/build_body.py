@@ -45,9 +45,11 @@ def build(folder, samples, rng):
     """All arrays of the schema but the pose prior (see hund_tf/body/template.py)."""
     base, groups = makehuman.load_base(folder)
     rig = makehuman.Rig(folder)
-    kept = np.concatenate([np.arange(*part) for part in (makehuman.SKIN, makehuman.TONGUE, makehuman.EYES, makehuman.TEETH)])
+    kept = kept_vertices()
     faces = _triangles(groups, kept)
-    people = body_samples.Population(folder, base, _points(kept, body_skeleton.joint_sources(rig)))
+    sources = body_skeleton.joint_sources(rig)
+    points = [[vertex] for vertex in kept] + [sources[name] for name in body_skeleton.JOINT_NAMES]
+    people = body_samples.Population(folder, base, mixtures(points))
     targets, joint_targets = _split(people.targets, len(kept))
     start, joint_start = _split(people.base, len(kept))
     drawn, _ = people.draw(samples, rng)
@@ -58,7 +60,7 @@ def build(folder, samples, rng):
     adults = samples - int(body_samples.CHILD_SHARE * samples)
     template, joint_template = bodies[:adults].mean(0), joints[:adults].mean(0)
     template, joint_template = _symmetric(template, mirror), _symmetric(joint_template, swap)
-    areas = _vertex_areas(template, faces)
+    areas = vertex_areas(template, faces)
     shape, components = body_codes.principal_shapes(bodies - template, areas)
     shape = _symmetric(shape, mirror)
     joint_shape = np.linalg.lstsq(components, (joints - joint_template).reshape(samples, -1), rcond=None)[0]
@@ -128,15 +130,20 @@ def _symmetric(fields, mirror):
     return (fields + fields[..., mirror, :] * np.array([-1, 1, 1])) / 2
 
 
-def _vertex_areas(vertices, faces):
+def vertex_areas(vertices, faces):
+    """A third of the area of the faces around each vertex, `[V]`."""
     edge = vertices[faces]
     area = np.linalg.norm(np.cross(edge[:, 1] - edge[:, 0], edge[:, 2] - edge[:, 0]), axis=1) / 6
     return np.bincount(faces.ravel(), np.repeat(area, 3), len(vertices)) + 1e-7
 
 
-def _points(kept, sources):
-    """Sparse `[V + J, 19158]`: the kept vertices, then the joints, as mixtures of base-mesh vertices."""
-    rows = [[vertex] for vertex in kept] + [sources[name] for name in body_skeleton.JOINT_NAMES]
+def kept_vertices():
+    """Base-mesh vertices of the body, int `[V]`."""
+    return np.concatenate([np.arange(*part) for part in (makehuman.SKIN, makehuman.TONGUE, makehuman.EYES, makehuman.TEETH)])
+
+
+def mixtures(rows):
+    """Sparse `[C, 19158]`, means of base-mesh vertices: a list of vertex numbers for each point."""
     counts = np.array([len(row) for row in rows])
     return sparse.csr_matrix((np.repeat(1 / counts, counts), (np.repeat(np.arange(len(rows)), counts), np.concatenate(rows))),
                              shape=(len(rows), makehuman.VERTICES))

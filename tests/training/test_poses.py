@@ -2,18 +2,26 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from hund_tf.training import poses
 
 
 @pytest.fixture(name="motion_file")
 def fixture_motion_file(tmp_path):
-    rng = np.random.default_rng(0)
-    quaternions = rng.normal(size=(200, 22, 4))
-    quaternions /= np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    path = tmp_path / "motion.npz"
-    np.savez(path, quat_wxyz_local=quaternions.astype(np.float16), clip_id=np.repeat(np.arange(20), 10),
-             clip_names=np.array([f"walk {i}" if i < 10 else f"dance {i}" for i in range(20)]))
+    return save_motion(tmp_path / "motion.npz", random_poses(200, 0.1))
+
+
+def random_poses(count, spread):
+    """Every joint turned about random axes by about `spread` radians: `[count, 22, 4]`."""
+    vectors = np.random.default_rng(0).normal(0, spread, (count * 22, 3))
+    return poses._wxyz(Rotation.from_rotvec(vectors)).reshape(count, 22, 4)
+
+
+def save_motion(path, quaternions):
+    clips = len(quaternions) // 10
+    np.savez(path, quat_wxyz_local=quaternions.astype(np.float16), clip_id=np.repeat(np.arange(clips), 10),
+             clip_names=np.array([f"walk {i}" if i < 10 else f"dance {i}" for i in range(clips)]))
     return str(path)
 
 
@@ -30,6 +38,43 @@ def test_held_out_clips_are_not_trained_on(motion_file):
     train, held_out = (library.frames(500, split, rng) for split in ("train", "validation"))
     keys = [{tuple(np.round(f.ravel()[:8], 4)) for f in frames} for frames in (train, held_out)]
     assert keys[0] and keys[1] and not keys[0] & keys[1]
+
+
+def world(pose):
+    """Rotations of thighs, chest and head in the world, `[N, 4, 3, 3]`."""
+    m = poses._matrices(pose)
+    chest = m[:, 0] @ m[:, 3] @ m[:, 6] @ m[:, 9]
+    return np.stack([m[:, 0] @ m[:, 1], m[:, 0] @ m[:, 2], chest, chest @ m[:, 12] @ m[:, 15]], axis=1)
+
+
+def test_straightened_moves_neither_limbs_nor_chest():
+    pose = random_poses(20, 0.4)
+    np.testing.assert_allclose(world(poses.straightened(pose)), world(pose), atol=1e-9)
+
+
+def test_straightened_undoes_a_rig_that_tilts_the_pelvis():
+    pose = random_poses(20, 0.2)
+    tilt = Rotation.from_euler("x", 80, degrees=True)
+    tilted = pose.copy()
+    tilted[:, 0] = poses._wxyz(poses._rotations(pose[:, 0]) * tilt)
+    for joint in (1, 2, 3):
+        tilted[:, joint] = poses._wxyz(tilt.inv() * poses._rotations(pose[:, joint]))
+    same = poses._matrices(poses.straightened(tilted)), poses._matrices(poses.straightened(pose))
+    np.testing.assert_allclose(*same, atol=1e-9)
+
+
+def test_spine_shares_its_bend_equally():
+    straight = poses._matrices(poses.straightened(random_poses(5, 0.3)))
+    np.testing.assert_allclose(straight[:, 3], straight[:, 6])
+    np.testing.assert_allclose(straight[:, 6], straight[:, 9])
+
+
+def test_clips_with_broken_limbs_are_left_out(tmp_path):
+    mixed = np.concatenate([random_poses(10, 3.0 if clip % 2 else 0.1) for clip in range(20)])
+    library = poses.MotionLibrary(save_motion(tmp_path / "mixed.npz", mixed))
+    assert len(library._frames["train"]) + len(library._frames["validation"]) == 10
+    with pytest.raises(ValueError, match=r"Received 20 of 20 clips that have not"):
+        poses.MotionLibrary(save_motion(tmp_path / "broken.npz", random_poses(200, 3.0)))
 
 
 def test_mirroring_twice_changes_nothing():
