@@ -47,7 +47,7 @@ def test_options_reach_the_model(stub_model):
     assert (call["intrinsics"], call["num_stages"], call["max_people"]) == ((100, 110, 32, 24), 3, 1)
     assert os.listdir("r") == ["a.json"]
     result = read("r/a.json")
-    assert result["camera"] == {"intrinsics": [100, 110, 32, 24], "source": "given"}
+    assert result["camera"] == {"intrinsics": [100, 110, 32, 24], "source": "given", "distortion": None}
     assert result["image"] == "a.png" and len(result["people"]) == 1 and result["preset"] == "body"
 
 

@@ -23,7 +23,8 @@ def test_json_contract():
     content = outputs.describe(reconstruct(), "a/photo.jpg", NAMES, preset="body")
     content = json.loads(json.dumps(content, allow_nan=False))
     assert (content["image"], content["width"], content["height"]) == ("a/photo.jpg", 64, 48)
-    assert content["camera"] == {"intrinsics": [64.0, 64.0, 32.0, 24.0], "source": "default (fx = fy = max(H, W))"}
+    assert content["camera"] == {"intrinsics": [64.0, 64.0, 32.0, 24.0], "source": "default (fx = fy = max(H, W))",
+                                 "distortion": None}
     assert content["preset"] == "body" and content["software"].startswith("hund_tf ") and content["tensorflow"]
     assert content["units"]["length"] == "metres"
     assert "+x right, +y down, +z forward" in content["frames"]["camera"]

@@ -19,7 +19,7 @@ class Line(Reconstructor):
         self.detector = lambda image: (BOXES, tf.constant([0.9, 0.8, 0.7]))
         self.batches = []
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens):
         self.batches.append(len(boxes))
         return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8))
                 for score in scores]
