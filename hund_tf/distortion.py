@@ -17,7 +17,7 @@ MAX_STRETCH = 20.0  # times; a map that stretches or shrinks a spot more than th
 _REACH = 4.0  # picture corners: how far out the model is looked at
 _RADII, _DIRECTIONS = 200, 36
 _NEWTON_STEPS, _DIRECTION_STEPS = 20, 20
-_EDGE_POINTS = 17  # of each side of a box
+_OUTLINE_POINTS = 64
 
 
 class LensDistortion:
@@ -71,12 +71,16 @@ class LensDistortion:
         return self._pixels(self._straighten(self._rays(points)), points)
 
     def distort_boxes(self, boxes):
-        """Straight boxes `[N, 4]`, x, y, width, height -> the smallest boxes round them on the photo, `[N, 4]`."""
-        return _boxes_around(self.distort_points(_outlines(boxes)))
+        """Straight boxes `[N, 4]`, x, y, width, height -> boxes on the photo, `[N, 4]`.
+
+        A box goes by the ellipse in it: a person rarely fills its corners, and a box round bent corners would be too
+        large, more so each time.
+        """
+        return _boxes_around(self.distort_points(_ellipses(boxes)))
 
     def undistort_boxes(self, boxes):
-        """Boxes on the photo `[N, 4]` -> the smallest straight boxes round them, `[N, 4]`."""
-        return _boxes_around(self.undistort_points(_outlines(boxes)))
+        """Boxes on the photo `[N, 4]` -> straight boxes `[N, 4]`; nearly the inverse of `distort_boxes`."""
+        return _boxes_around(self.undistort_points(_ellipses(boxes)))
 
     def bend_vertices(self, vertices_camera):
         """Moves points so that the pinhole camera sees them where the lens does: `[V, 3]` metres -> `[V, 3]`.
@@ -167,12 +171,11 @@ def _unit(vectors):
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def _outlines(boxes):
-    """Points round each box: `[N, 4]` -> `[N, 4 * _EDGE_POINTS, 2]`."""
+def _ellipses(boxes):
+    """Points round the ellipse in each box: `[N, 4]` -> `[N, _OUTLINE_POINTS, 2]`."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    along = np.linspace(0, 1, _EDGE_POINTS)
-    low, high = np.zeros(_EDGE_POINTS), np.ones(_EDGE_POINTS)
-    unit = np.stack([np.concatenate([along, along, low, high]), np.concatenate([low, high, along, along])], -1)
+    angles = np.arange(_OUTLINE_POINTS) * (2 * np.pi / _OUTLINE_POINTS)
+    unit = (np.stack([np.cos(angles), np.sin(angles)], -1) + 1) / 2
     return boxes[:, None, :2] + unit * boxes[:, None, 2:]
 
 
