@@ -7,6 +7,7 @@ import argparse
 import errno
 import gc
 import os
+import re
 import sys
 import tempfile
 import time
@@ -35,7 +36,7 @@ examples:
   hund reconstruct me.jpg -o results
   hund reconstruct holiday/ 'trip/*.jpg' --max-people 4 --format json,png
   hund reconstruct me.jpg --intrinsics 1400,1400,960,540
-  hund reconstruct wide.jpg --intrinsics 900,900,960,540 --distortion=-0.28,0.07,0,0
+  hund reconstruct wide.jpg --intrinsics 900,900,960,540 --distortion -0.28,0.07,0,0
 
 exit code: 0 if every photo was read (a photo without people is fine), 2 if one could not be read or an
 argument is wrong, 1 if something else failed. A bad photo does not stop the others. Files of an earlier
@@ -45,7 +46,7 @@ run with the same name are replaced; files that hund did not write never are."""
 def main(arguments=None):
     """Runs the command; returns its exit code (argparse itself exits with 2 on bad arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_negative_values(sys.argv[1:] if arguments is None else arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_BAD_INPUT
@@ -68,6 +69,17 @@ def _parser():
     return parser
 
 
+def _with_negative_values(arguments):
+    """Joins `--box -9,0,50,80` to `--box=-9,0,50,80`: argparse takes a list that begins with a minus for an option."""
+    joined = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--intrinsics", "--distortion", "--box") and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _add_reconstruct(commands):
     parser = commands.add_parser(
         "reconstruct", help="photos in, posed 3D bodies out", description=_RECONSTRUCT_HELP,
@@ -82,11 +94,9 @@ def _add_reconstruct(commands):
                              "fx = fy = longer side, centre in the middle)")
     parser.add_argument("--distortion", type=_distortion, metavar="k1,k2,p1,p2[,k3...]",
                         help="how the lens bends, OpenCV's 4, 5, 8, 12 or 14 numbers; needs --intrinsics or EXIF. What is "
-                             "in pixels, given and written, stays that of the photo (--distortion=-0.3,0.1,0,0 if it "
-                             "begins with a minus)")
+                             "in pixels, given and written, stays that of the photo as it is (default: it does not bend)")
     parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
-                        help="where a person is, in pixels, in place of the detector; once per person, one photo only "
-                             "(--box=-9,0,50,80 if it begins with a minus)")
+                        help="where a person is, in pixels, in place of the detector; once per person, one photo only")
     parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
     parser.add_argument("--stages", type=_count(0, MAX_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")

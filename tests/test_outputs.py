@@ -41,6 +41,25 @@ def test_json_contract():
             assert np.shape(person[name]) == shape, name
 
 
+def test_distortion_stands_in_the_json_as_given():
+    coefficients = [-0.2812345678, 0.07, 0.0, 1e-5]
+    result = reconstruct()._replace(distortion=np.array(coefficients))
+    content = json.loads(json.dumps(outputs.describe(result, "a", NAMES)))
+    assert content["camera"]["distortion"] == coefficients
+
+
+def test_overlay_of_a_distorted_photo_bends_the_meshes_not_the_photo():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, [480, 640, 3], np.uint8)
+    camera = np.array([640.0, 640.0, 320.0, 240.0])
+    result = reconstruct()._replace(image_size=(480, 640), intrinsics=camera)
+    plain, bent = (outputs.draw(result._replace(distortion=k), pixels) for k in (None, np.array([-0.5, 0, 0, 0])))
+    np.testing.assert_array_equal(plain[:, 640:], bent[:, 640:])  # the other viewpoints know no lens
+    top = [np.argwhere(np.any(picture[:, :640] != pixels, -1))[:, 0].min() for picture in (plain, bent)]
+    slope = 0.8 / 3  # of the topmost corner
+    np.testing.assert_allclose(top, [240 - 640 * slope, 240 - 640 * slope * (1 - 0.5 * slope**2)], atol=3)
+
+
 def test_numbers_are_rounded_but_true():
     reconstruction = reconstruct()
     person = outputs.describe(reconstruction, "a", NAMES)["people"][1]
