@@ -93,8 +93,9 @@ def _add_reconstruct(commands):
                         help="camera in pixels of the upright photo, for all photos (default: from EXIF, else "
                              "fx = fy = longer side, centre in the middle)")
     parser.add_argument("--distortion", type=_distortion, metavar="k1,k2,p1,p2[,k3...]",
-                        help="how the lens bends, OpenCV's 4, 5, 8, 12 or 14 numbers; needs --intrinsics or EXIF. What is "
-                             "in pixels, given and written, stays that of the photo as it is (default: it does not bend)")
+                        help="how the lens bends, OpenCV's 4, 5, 8, 12 or 14 numbers; needs --intrinsics or EXIF. "
+                             "What is in pixels, given and written, stays that of the photo as it is (default: it does "
+                             "not bend)")
     parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
                         help="where a person is, in pixels, in place of the detector; once per person, one photo only")
     parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
@@ -236,7 +237,8 @@ def _read(path, options):
     if options.distortion:
         intrinsics = options.intrinsics or photo.intrinsics
         if intrinsics is None:
-            raise images.ImageError(f"{path}: --distortion needs --intrinsics, or a focal length in EXIF. Received: neither.")
+            raise images.ImageError(
+                f"{path}: --distortion needs --intrinsics, or a focal length in EXIF. Received: neither.")
         try:
             distortion.LensDistortion(options.distortion, intrinsics, *photo.pixels.shape[:2])
         except ValueError as error:

@@ -25,8 +25,8 @@ class LensDistortion:
 
     Letters: N points or boxes. A "straight" pixel is one of the straightened photo.
 
-    The coefficients say where a ray falls that the calibration has seen. Far out their polynomials fold over: beyond the
-    largest circle in which they are one-to-one, the map goes on with slope 1, so that every point has one finite
+    The coefficients say where a ray falls that the calibration has seen. Far out their polynomials fold over: beyond
+    the largest circle in which they are one-to-one, the map goes on with slope 1, so that every point has one finite
     place on the photo and back.
 
     Args:
@@ -52,8 +52,8 @@ class LensDistortion:
             raise ValueError(
                 "`distortion` must map the picture one-to-one, without stretching it more than "
                 f"{MAX_STRETCH:g} times. Received: {self.coefficients.tolist()}, which break that "
-                f"{self._limit * self._focal.mean():.0f} pixels from the principal point, inside the picture of {width} x "
-                f"{height} pixels; are they for these intrinsics, and in the order {ORDER}?")
+                f"{self._limit * self._focal.mean():.0f} pixels from the principal point, inside the picture of "
+                f"{width} x {height} pixels; are they for these intrinsics, and in the order {ORDER}?")
 
     def undistort_photo(self, pixels):
         """uint8 `[H, W, 3]`, the photo -> the same, straight; black where the photo shows nothing."""

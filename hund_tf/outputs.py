@@ -23,8 +23,8 @@ UNITS = {
 FRAMES = {
     "camera": "right-handed: +x right, +y down, +z forward; origin at the camera. keypoints3d, joints3d, vertices and "
               "translation are in this frame",
-    "image": "(x, y), origin at the corner of the top-left pixel, whose centre is at (0.5, 0.5); of the photo as it was "
-             "given, so with camera.distortion (OpenCV's order; null: none) keypoints2d are keypoints3d bent by the lens",
+    "image": "(x, y), origin at the corner of the top-left pixel, whose centre is at (0.5, 0.5); of the photo as it "
+             "was given, so with camera.distortion (OpenCV's order; null: none) keypoints2d are bent by the lens",
     "body": "+y up, the person faces +z, its left is +x; origin at the pelvis. "
             "camera_point = R(rotation) @ body_point + translation",
     "rotation": "6 numbers: first column of R, then second column; the third is their cross product",

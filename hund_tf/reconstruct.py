@@ -6,8 +6,8 @@ from typing import List, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
+from hund_tf import arguments, presets
 from hund_tf import distortion as lenses
-from hund_tf import presets
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
@@ -21,7 +21,6 @@ from hund_tf.state import ImageEvidence, ModelState
 
 # A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
 _MIN_MEAN_CONFIDENCE = 0.28
-_WIDEST_BOX = 10  # times the photo's longer side
 _SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
 
 
@@ -29,8 +28,8 @@ class Person(NamedTuple):
     """One reconstructed person; NumPy arrays, camera frame, metres.
 
     What is in pixels falls on the photo as it was given, distorted or not. `keypoints2d` are computed from
-    `keypoints3d` and the photo's intrinsics in float64, exact to 1e-4 pixels; float32 holds no pixel of a large photo so
-    well.
+    `keypoints3d` and the photo's intrinsics in float64, exact to 1e-4 pixels; float32 holds no pixel of a large photo
+    so well.
 
     Attributes:
         box: `[4]`, x, y, width, height, pixels of the photo.
@@ -137,16 +136,16 @@ class Reconstructor(tf.Module):
             ValueError: if an argument breaks its rule; also if `distortion` comes without `intrinsics`, or if the
                 map that it makes folds over inside the picture.
         """
-        image = _checked_image(image)
+        image = arguments.checked_image(image)
         height, width = image.shape[:2]
-        _check_count("num_stages", num_stages, 0)
-        _check_count("max_people", max_people, 1)
+        arguments.check_count("num_stages", num_stages, 0)
+        arguments.check_count("max_people", max_people, 1)
         if boxes is not None:
-            boxes = _checked_boxes(boxes, height, width)
+            boxes = arguments.checked_boxes(boxes, height, width)
         source = "given"
         if intrinsics is None:
             intrinsics, source = camera.default_intrinsics(height, width), "default (fx = fy = max(H, W))"
-        intrinsics = _checked_intrinsics(intrinsics)
+        intrinsics = arguments.checked_intrinsics(intrinsics)
         lens = None
         if distortion is not None:
             distortion = lenses.checked_coefficients(distortion)
@@ -159,7 +158,7 @@ class Reconstructor(tf.Module):
         if lens is not None:
             image = lens.undistort_photo(image)
             if boxes is not None:
-                boxes = _straight_boxes(boxes, lens, height, width)
+                boxes = arguments.straight_boxes(boxes, lens, height, width)
             clock.lap("undistortion")
         pixels = tf.constant(image)
         found = boxes is None
@@ -286,54 +285,6 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = self.laps.get(name, 0.0) + now - self._last
         self._last = now
-
-
-def _checked_image(image):
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"`image` must be uint8 [H, W, 3], RGB. Received: {image.dtype} {image.shape}.")
-    if min(image.shape) < 1:
-        raise ValueError(f"`image` must hold at least one pixel. Received: {image.shape}.")
-    return np.ascontiguousarray(image)
-
-
-def _checked_intrinsics(intrinsics):
-    values = np.asarray(intrinsics, np.float64)
-    if values.shape != (4,) or not np.all(np.isfinite(values)) or values[0] <= 0 or values[1] <= 0:
-        raise ValueError("`intrinsics` must be (fx, fy, cx, cy), finite, fx and fy positive, in pixels. "
-                         f"Received: {intrinsics}.")
-    return values
-
-
-def _check_count(name, value, least):
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, or None. Received: {value!r}.")
-
-
-def _checked_boxes(boxes, height, width):
-    try:
-        values = np.asarray(boxes, np.float32)
-    except (TypeError, ValueError):
-        values = np.empty([1])  # of no shape that boxes have
-    values = values.reshape(-1, 4) if values.size == 0 else values
-    if values.ndim != 2 or values.shape[1] != 4 or not np.all(np.isfinite(values)) or np.any(values[:, 2:] <= 0):
-        raise ValueError("`boxes` must be [N, 4], x, y, width, height in pixels with positive size. "
-                         f"Received: {boxes}.")
-    low, high = np.maximum(values[:, :2], 0), np.minimum(values[:, :2] + values[:, 2:], [width, height])
-    if np.any(low >= high) or np.any(values[:, 2:] > _WIDEST_BOX * max(height, width)):
-        raise ValueError(f"A box must overlap the photo ({width} x {height} pixels) and be at most {_WIDEST_BOX} times as "
-                         f"large. Received: {values.tolist()}.")
-    return values
-
-
-def _straight_boxes(boxes, lens, height, width):
-    """Boxes on the photo as given -> boxes on the straight one."""
-    straight = lens.undistort_boxes(boxes).astype(np.float32)
-    low, high = np.maximum(straight[:, :2], 0), np.minimum(straight[:, :2] + straight[:, 2:], [width, height])
-    if np.any(low >= high):
-        raise ValueError("A box must overlap what is left in the picture when the photo is straightened with the same "
-                         f"intrinsics. Received: {boxes.tolist()}, of which {straight.tolist()} become.")
-    return straight
 
 
 def _is_person(person):

@@ -76,10 +76,11 @@ def test_box_that_the_photo_does_not_hold_is_bad_input(stub_model, monkeypatch, 
 @pytest.mark.parametrize("text, count", [("-0.1,0.01,0,0", 4), ("-0.1,0.01,0.001,0,0.002", 5), ("0.1" + ",0" * 13, 14)])
 def test_distortion_reaches_the_model_and_the_json(stub_model, text, count):
     photo("a.png")
-    assert cli.main(["reconstruct", "a.png", "--intrinsics", "64,64,32,24", "--distortion", text, "--format", "json"]) == 0
+    assert cli.main(["reconstruct", "a.png", *"--format json --intrinsics 64,64,32,24 --distortion".split(), text]) == 0
     given = stub_model.calls[0]["distortion"]
     assert len(given) == count and given == tuple(map(float, text.split(",")))
-    assert read("hund_out/a.json")["camera"] == {"intrinsics": [64, 64, 32, 24], "source": "given", "distortion": list(given)}
+    camera = read("hund_out/a.json")["camera"]
+    assert camera == {"intrinsics": [64, 64, 32, 24], "source": "given", "distortion": list(given)}
 
 
 def test_distortion_takes_the_camera_of_exif(stub_model, capsys):
@@ -89,7 +90,7 @@ def test_distortion_takes_the_camera_of_exif(stub_model, capsys):
     photo("b.png")
     assert cli.main("reconstruct a.jpg b.png --distortion 0.1,0,0,0 --format json".split()) == 2
     assert os.listdir("hund_out") == ["a.json"]
-    assert "b.png: --distortion needs --intrinsics, or a focal length in EXIF. Received: neither." in capsys.readouterr().err
+    assert "b.png: --distortion needs --intrinsics, or a focal length in EXIF." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, words", [

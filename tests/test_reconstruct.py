@@ -153,10 +153,12 @@ def test_distorted_photo_gives_pixels_of_that_photo_and_metres_of_the_real_camer
     matrix, lens = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), LensDistortion(LENS, CAMERA, HEIGHT, WIDTH)
     for one, other in zip(plain.people, bent.people):
         np.testing.assert_array_equal(one.keypoints3d, other.keypoints3d)  # the stand-ins look at boxes only
-        expected, _ = cv2.projectPoints(one.keypoints3d.astype(np.float64), np.zeros(3), np.zeros(3), matrix, np.array(LENS))
+        points, zero = one.keypoints3d.astype(np.float64), np.zeros(3)
+        expected, _ = cv2.projectPoints(points, zero, zero, matrix, np.array(LENS))
         np.testing.assert_allclose(other.keypoints2d, expected[:, 0], rtol=0, atol=1e-4)
         assert np.abs(other.keypoints2d - one.keypoints2d).max() > 2
-        np.testing.assert_allclose(lens.undistort_points(other.detected_keypoints2d), one.detected_keypoints2d, atol=1e-4)
+        straight = lens.undistort_points(other.detected_keypoints2d)
+        np.testing.assert_allclose(straight, one.detected_keypoints2d, rtol=0, atol=1e-4)
         np.testing.assert_allclose(lens.undistort_boxes([other.box])[0], one.box, atol=0.02 * max(one.box[2:]))
 
 

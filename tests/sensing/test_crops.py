@@ -153,9 +153,10 @@ def test_wrong_shapes_are_refused():
         crops.crop_images(np.zeros([4, 4, 1], np.uint8), tf.zeros([1, 4]))
     with pytest.raises(ValueError, match=r"`boxes` must be \[N, 4\]"):
         crops.crop_images(np.zeros([4, 4, 3], np.uint8), tf.zeros([4]))
-    for arguments, words in ((([1, 2, 3], [1.0], [[0.0, 0.0]]), r"`intrinsics` must be \[4\] or \[N, 4\]. Received: \(3,\)"),
-                             (([1, 2, 3, 4], [1.0], [[0.0, 0.0, 0.0]]), r"`offset` must be \[N, 2\]. Received: \(1, 3\)"),
-                             (([1, 2, 3, 4], [[[1.0]]], [[0.0, 0.0]]), r"`scale` must be \[N\] or \[N, 2\]")):
+    for arguments, words in (
+            (([1, 2, 3], [1.0], [[0.0, 0.0]]), r"`intrinsics` must be \[4\] or \[N, 4\]. Received: \(3,\)"),
+            (([1, 2, 3, 4], [1.0], [[0.0, 0.0, 0.0]]), r"`offset` must be \[N, 2\]. Received: \(1, 3\)"),
+            (([1, 2, 3, 4], [[[1.0]]], [[0.0, 0.0]]), r"`scale` must be \[N\] or \[N, 2\]")):
         with pytest.raises(ValueError, match=words):
             crops.warp_intrinsics(*arguments)
     with pytest.raises(ValueError, match="`border` must be"):
