@@ -7,13 +7,14 @@ import argparse
 import errno
 import gc
 import os
+import re
 import sys
 import tempfile
 import time
 import traceback
 
 import hund_tf
-from hund_tf import images, outputs, presets
+from hund_tf import distortion, images, outputs, presets
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -35,6 +36,7 @@ examples:
   hund reconstruct me.jpg -o results
   hund reconstruct holiday/ 'trip/*.jpg' --max-people 4 --format json,png
   hund reconstruct me.jpg --intrinsics 1400,1400,960,540
+  hund reconstruct wide.jpg --intrinsics 900,900,960,540 --distortion -0.28,0.07,0,0
 
 exit code: 0 if every photo was read (a photo without people is fine), 2 if one could not be read or an
 argument is wrong, 1 if something else failed. A bad photo does not stop the others. Files of an earlier
@@ -44,7 +46,7 @@ run with the same name are replaced; files that hund did not write never are."""
 def main(arguments=None):
     """Runs the command; returns its exit code (argparse itself exits with 2 on bad arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_negative_values(sys.argv[1:] if arguments is None else arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_BAD_INPUT
@@ -67,6 +69,17 @@ def _parser():
     return parser
 
 
+def _with_negative_values(arguments):
+    """Joins `--box -9,0,50,80` to `--box=-9,0,50,80`: argparse takes a list that begins with a minus for an option."""
+    joined = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--intrinsics", "--distortion", "--box") and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _add_reconstruct(commands):
     parser = commands.add_parser(
         "reconstruct", help="photos in, posed 3D bodies out", description=_RECONSTRUCT_HELP,
@@ -79,9 +92,12 @@ def _add_reconstruct(commands):
     parser.add_argument("--intrinsics", type=_intrinsics, metavar="fx,fy,cx,cy",
                         help="camera in pixels of the upright photo, for all photos (default: from EXIF, else "
                              "fx = fy = longer side, centre in the middle)")
+    parser.add_argument("--distortion", type=_distortion, metavar="k1,k2,p1,p2[,k3...]",
+                        help="how the lens bends, OpenCV's 4, 5, 8, 12 or 14 numbers; needs --intrinsics or EXIF. "
+                             "What is in pixels, given and written, stays that of the photo as it is (default: it does "
+                             "not bend)")
     parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
-                        help="where a person is, in pixels, in place of the detector; once per person, one photo only "
-                             "(--box=-9,0,50,80 if it begins with a minus)")
+                        help="where a person is, in pixels, in place of the detector; once per person, one photo only")
     parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
     parser.add_argument("--stages", type=_count(0, MAX_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")
@@ -117,7 +133,12 @@ def _reconstruct(options):
         _say_error(sentence)
     if not paths:
         return EXIT_BAD_INPUT
-    first_photo = _first_readable(paths)  # a wrong path is told at once, not after loading the networks
+    if options.distortion:
+        try:
+            images.opencv()
+        except ImportError as error:
+            return _fail(str(error))
+    first_photo = _first_readable(paths, options)  # a wrong path is told at once, not after loading the networks
     model = None
     if first_photo is not None:
         try:
@@ -139,13 +160,16 @@ def _reconstruct(options):
     failures = []
     for path, stem in zip(paths, stems):
         try:
-            photo = images.read_photo(path)
+            photo = _read(path, options)
         except images.ImageError as error:
             problems.append((path, str(error)))
             show.error(str(error))
             continue
         try:
             show.line(_one(options, model, photo, path, stem))
+        except images.ImageError as error:
+            problems.append((path, str(error)))
+            show.error(str(error))
         except Exception as error:  # one photo must not stop the others; it is listed and the exit code is 1
             failures.append((path, f"{path}: {type(error).__name__}: {error}"))
             show.error(failures[-1][1])
@@ -170,8 +194,13 @@ def _one(options, model, photo, path, stem):
     intrinsics, source = options.intrinsics, "given"
     if intrinsics is None:
         intrinsics, source = photo.intrinsics, photo.intrinsics_source
-    result = model.reconstruct(photo.pixels, intrinsics=intrinsics, boxes=options.boxes,
-                               num_stages=options.stages, max_people=options.max_people)
+    try:
+        result = model.reconstruct(photo.pixels, intrinsics=intrinsics, boxes=options.boxes, num_stages=options.stages,
+                                   max_people=options.max_people, distortion=options.distortion)
+    except ValueError as error:
+        if options.boxes:  # the one argument that only the model can hold against the photo
+            raise images.ImageError(f"{path}: {error}") from None
+        raise
     if intrinsics is not None:
         result = result._replace(intrinsics_source=source)
     written = outputs.write(result, photo.pixels, options.output, stem, path, model.names, options.preset, options.formats)
@@ -202,10 +231,25 @@ def _complaint(options, paths, stems):
     return None
 
 
-def _first_readable(paths):
+def _read(path, options):
+    """The photo, if it is one that the options fit; else `ImageError`."""
+    photo = images.read_photo(path)
+    if options.distortion:
+        intrinsics = options.intrinsics or photo.intrinsics
+        if intrinsics is None:
+            raise images.ImageError(
+                f"{path}: --distortion needs --intrinsics, or a focal length in EXIF. Received: neither.")
+        try:
+            distortion.LensDistortion(options.distortion, intrinsics, *photo.pixels.shape[:2])
+        except ValueError as error:
+            raise images.ImageError(f"{path}: {error}") from None
+    return photo
+
+
+def _first_readable(paths, options):
     for path in paths:
         try:
-            images.read_photo(path)
+            _read(path, options)
             return path
         except images.ImageError:
             pass
@@ -276,6 +320,14 @@ def _intrinsics(text):
     if values[0] <= 0 or values[1] <= 0:
         raise argparse.ArgumentTypeError(f"fx and fy must be positive. Received: {text!r}.")
     return values
+
+
+def _distortion(text):
+    try:
+        return tuple(distortion.checked_coefficients([float(part) for part in text.split(",")]).tolist())
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be 4, 5, 8, 12 or 14 finite numbers {distortion.ORDER}. Received: {text!r}.") from None
 
 
 def _box(text):

@@ -23,7 +23,8 @@ UNITS = {
 FRAMES = {
     "camera": "right-handed: +x right, +y down, +z forward; origin at the camera. keypoints3d, joints3d, vertices and "
               "translation are in this frame",
-    "image": "(x, y), origin at the corner of the top-left pixel, whose centre is at (0.5, 0.5)",
+    "image": "(x, y), origin at the corner of the top-left pixel, whose centre is at (0.5, 0.5); of the photo as it "
+             "was given, so with camera.distortion (OpenCV's order; null: none) keypoints2d are bent by the lens",
     "body": "+y up, the person faces +z, its left is +x; origin at the pelvis. "
             "camera_point = R(rotation) @ body_point + translation",
     "rotation": "6 numbers: first column of R, then second column; the third is their cross product",
@@ -52,7 +53,9 @@ def describe(reconstruction, image, names, preset=None):
         "image": os.fsencode(image).decode("utf-8", "replace"),
         "width": int(width),
         "height": int(height),
-        "camera": {"intrinsics": _plain(reconstruction.intrinsics, 3), "source": reconstruction.intrinsics_source},
+        "camera": {
+            "intrinsics": _plain(reconstruction.intrinsics, 3), "source": reconstruction.intrinsics_source,
+            "distortion": None if reconstruction.distortion is None else list(map(float, reconstruction.distortion))},
         "units": UNITS,
         "frames": FRAMES,
         "timings": {name: _plain(seconds, 4) for name, seconds in reconstruction.timings.items()},
@@ -104,11 +107,19 @@ def is_ours(path):
 
 
 def draw(reconstruction, pixels):
-    """The overlay, uint8 `[H', W', 3]`: meshes over the photo `pixels` `[H, W, 3]`, beside other viewpoints."""
+    """The overlay, uint8 `[H', W', 3]`: meshes over the photo `pixels` `[H, W, 3]`, beside other viewpoints.
+
+    The photo is shown as it was given; with a distorted lens the meshes over it are bent as the lens bends people.
+    """
     from hund_tf.visualization import overlay
 
     meshes = [(person.vertices, person.faces) for person in reconstruction.people]
-    return overlay.draw_overlay(pixels, meshes, reconstruction.intrinsics)
+    lens = None
+    if reconstruction.distortion is not None:
+        from hund_tf.distortion import LensDistortion
+
+        lens = LensDistortion(reconstruction.distortion, reconstruction.intrinsics, *reconstruction.image_size)
+    return overlay.draw_overlay(pixels, meshes, reconstruction.intrinsics, lens=lens)
 
 
 def save_png(pixels, path):

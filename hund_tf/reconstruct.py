@@ -1,12 +1,13 @@
 """A photo in, a posed body for every person out: detector, crops, evidence, descent, one 3D scene."""
 
 import time
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from hund_tf import presets
+from hund_tf import arguments, presets
+from hund_tf import distortion as lenses
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
@@ -20,12 +21,15 @@ from hund_tf.state import ImageEvidence, ModelState
 
 # A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
 _MIN_MEAN_CONFIDENCE = 0.28
-_WIDEST_BOX = 10  # times the photo's longer side
 _SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
 
 
 class Person(NamedTuple):
     """One reconstructed person; NumPy arrays, camera frame, metres.
+
+    What is in pixels falls on the photo as it was given, distorted or not. `keypoints2d` are computed from
+    `keypoints3d` and the photo's intrinsics in float64, exact to 1e-4 pixels; float32 holds no pixel of a large photo
+    so well.
 
     Attributes:
         box: `[4]`, x, y, width, height, pixels of the photo.
@@ -36,9 +40,9 @@ class Person(NamedTuple):
         faces: `[F, 3]`, vertex indices.
         joints3d: `[63, 3]`.
         keypoints3d: `[137, 3]`, OpenPose order.
-        keypoints2d: `[137, 2]`, their projection, pixels of the photo.
+        keypoints2d: `[137, 2]` float64, their projection, pixels of the photo.
         keypoint_confidence: `[137]`, of the detections, 0 where unseen.
-        detected_keypoints2d: `[137, 2]`, pixels of the photo.
+        detected_keypoints2d: `[137, 2]` float64, pixels of the photo.
         joint_rotations: `[63, 3, 3]`, local, relative to the T-pose.
         stage_losses: `[M + 1]`, L_u, that of s_0 first.
         stage_states: `[M + 1, S]`, packed.
@@ -64,10 +68,11 @@ class Reconstruction(NamedTuple):
 
     Attributes:
         image_size: (H, W).
-        intrinsics: `[4]`, fx, fy, cx, cy, pixels.
+        intrinsics: `[4]` float64, fx, fy, cx, cy, pixels; one camera for all people.
         intrinsics_source: str, "given" or "default (fx = fy = max(H, W))".
         people: list of `Person`, by score.
         timings: dict, seconds of each part.
+        distortion: `[K]` float64, the lens' coefficients as given, OpenCV's order; None without.
     """
 
     image_size: tuple
@@ -75,6 +80,7 @@ class Reconstruction(NamedTuple):
     intrinsics_source: str
     people: List[Person]
     timings: dict
+    distortion: Optional[np.ndarray] = None
 
 
 class Reconstructor(tf.Module):
@@ -107,8 +113,12 @@ class Reconstructor(tf.Module):
         """Names of the 137 keypoints and of the 63 joints: pair of lists."""
         return self.hund.body.keypoint_names, self.hund.body.joint_names
 
-    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None):
         """Finds the people in a photo and gives each a posed body.
+
+        With `distortion` the photo is straightened first, with the same intrinsics and size, and people are looked for
+        there; what a barrel lens shows beyond that frame is not looked at. Camera space is that of the real camera, and
+        pixels, in and out, are always those of the photo as given.
 
         Args:
             image: uint8 `[H, W, 3]`, RGB.
@@ -116,24 +126,40 @@ class Reconstructor(tf.Module):
             boxes: `[N, 4]`, x, y, width, height in pixels, to skip the detector.
             num_stages: int, M; the preset's if None.
             max_people: int, keep that many of the best; all if None.
+            distortion: 4, 5, 8, 12 or 14 numbers, k1, k2, p1, p2[, k3[, ...]] in OpenCV's order, of the camera
+                that `intrinsics` are of. None or zeros: a lens without distortion.
 
         Returns:
             `Reconstruction`; no people is a normal answer.
 
         Raises:
-            ValueError: if an argument breaks its rule.
+            ValueError: if an argument breaks its rule; also if `distortion` comes without `intrinsics`, or if the
+                map that it makes folds over inside the picture.
         """
-        image = _checked_image(image)
+        image = arguments.checked_image(image)
         height, width = image.shape[:2]
-        _check_count("num_stages", num_stages, 0)
-        _check_count("max_people", max_people, 1)
+        arguments.check_count("num_stages", num_stages, 0)
+        arguments.check_count("max_people", max_people, 1)
         if boxes is not None:
-            boxes = _checked_boxes(boxes, height, width)
+            boxes = arguments.checked_boxes(boxes, height, width)
         source = "given"
         if intrinsics is None:
             intrinsics, source = camera.default_intrinsics(height, width), "default (fx = fy = max(H, W))"
-        intrinsics = _checked_intrinsics(intrinsics)
+        intrinsics = arguments.checked_intrinsics(intrinsics)
+        lens = None
+        if distortion is not None:
+            distortion = lenses.checked_coefficients(distortion)
+            if source != "given":
+                raise ValueError("`distortion` needs `intrinsics`: it bends rays, and only intrinsics tell which ray a "
+                                 "pixel is. Received: `distortion` without `intrinsics`.")
+            if np.any(distortion):
+                lens = lenses.LensDistortion(distortion, intrinsics, height, width)
         clock = _Clock()
+        if lens is not None:
+            image = lens.undistort_photo(image)
+            if boxes is not None:
+                boxes = arguments.straight_boxes(boxes, lens, height, width)
+            clock.lap("undistortion")
         pixels = tf.constant(image)
         found = boxes is None
         if found:
@@ -145,18 +171,24 @@ class Reconstructor(tf.Module):
         people, batch = [], max_people or max(len(order), 1)
         for start in range(0, len(order), batch):  # a second batch only where the first held no person
             chosen = order[start:start + batch]
-            batch_people = self._reconstruct_boxes(pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock)
+            batch_people = self._reconstruct_boxes(
+                pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens)
             people += [person for person in batch_people if not found or _is_person(person)]
             if len(people) >= batch:
                 break
-        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps)
+        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion)
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
-        crop_images, crop_from_image = crops.crop_images(pixels, tf.constant(boxes, tf.float32), CROP_SIZE)
-        crop_intrinsics = crops.crop_intrinsics(tf.constant(intrinsics), crop_from_image)
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens):
+        height, width = pixels.shape[:2]
+        crop_images, crop_from_image = crops.crop_images(pixels, boxes, CROP_SIZE, map_dtype=tf.float64)
+        crop_intrinsics = tf.cast(crops.crop_intrinsics(intrinsics, crop_from_image), tf.float32)
         clock.lap("crops")
         landmarks = self.sensing.find_landmarks(crop_images)
-        inside = crops.inside_image(landmarks.keypoints, crop_from_image, *pixels.shape[:2])
+        detected = crops.to_image(landmarks.keypoints, crop_from_image).numpy()
+        inside = crops.inside_image(landmarks.keypoints, crop_from_image, height, width)
+        if lens is not None:  # the straight photo is black where the given one ends
+            detected = lens.distort_points(detected)
+            inside &= np.all((detected >= 0) & (detected <= [width, height]), -1)
         landmarks = landmarks._replace(confidence=tf.where(inside, landmarks.confidence, 0.0))
         clock.lap("landmarks", landmarks.confidence)
         evidence = self.sensing.describe(landmarks, crop_intrinsics)
@@ -167,8 +199,10 @@ class Reconstructor(tf.Module):
         state = reports[-1].state
         body = self._pose(state)
         clock.lap("body", body.vertices)
-        keypoints2d = camera.project(body.keypoints, tf.tile(tf.constant(intrinsics)[None], [len(boxes), 1])).numpy()
-        detected = crops.to_image(landmarks.keypoints, crop_from_image).numpy()
+        keypoints2d = camera.project(
+            tf.cast(body.keypoints, tf.float64), np.tile(intrinsics[None], [len(boxes), 1])).numpy()
+        if lens is not None:
+            keypoints2d, boxes = lens.distort_points(keypoints2d), lens.distort_boxes(boxes).astype(np.float32)
         losses = np.stack([r.loss.numpy() for r in reports], 1)
         packed = np.stack([s.numpy() for s in states], 1)
         columns = [x.numpy() for x in (*state, *body, landmarks.confidence)]
@@ -251,44 +285,6 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = self.laps.get(name, 0.0) + now - self._last
         self._last = now
-
-
-def _checked_image(image):
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"`image` must be uint8 [H, W, 3], RGB. Received: {image.dtype} {image.shape}.")
-    if min(image.shape) < 1:
-        raise ValueError(f"`image` must hold at least one pixel. Received: {image.shape}.")
-    return np.ascontiguousarray(image)
-
-
-def _checked_intrinsics(intrinsics):
-    values = np.asarray(intrinsics, np.float32)
-    if values.shape != (4,) or not np.all(np.isfinite(values)) or values[0] <= 0 or values[1] <= 0:
-        raise ValueError("`intrinsics` must be (fx, fy, cx, cy), finite, fx and fy positive, in pixels. "
-                         f"Received: {intrinsics}.")
-    return values
-
-
-def _check_count(name, value, least):
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least):
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, or None. Received: {value!r}.")
-
-
-def _checked_boxes(boxes, height, width):
-    try:
-        values = np.asarray(boxes, np.float32)
-    except (TypeError, ValueError):
-        values = np.empty([1])  # of no shape that boxes have
-    values = values.reshape(-1, 4) if values.size == 0 else values
-    if values.ndim != 2 or values.shape[1] != 4 or not np.all(np.isfinite(values)) or np.any(values[:, 2:] <= 0):
-        raise ValueError("`boxes` must be [N, 4], x, y, width, height in pixels with positive size. "
-                         f"Received: {boxes}.")
-    low, high = np.maximum(values[:, :2], 0), np.minimum(values[:, :2] + values[:, 2:], [width, height])
-    if np.any(low >= high) or np.any(values[:, 2:] > _WIDEST_BOX * max(height, width)):
-        raise ValueError(f"A box must overlap the photo ({width} x {height} pixels) and be at most {_WIDEST_BOX} times as "
-                         f"large. Received: {values.tolist()}.")
-    return values
 
 
 def _is_person(person):

@@ -27,6 +27,7 @@ class StubReconstruction(NamedTuple):
     intrinsics_source: str
     people: list
     timings: dict
+    distortion: np.ndarray = None
 
 
 def make_person(seed=0, x=0.0):
@@ -54,9 +55,9 @@ class StubModel:
         self.calls = []
         self.names = [f"keypoint{i}" for i in range(KEYPOINTS)], [f"joint{i}" for i in range(JOINTS)]
 
-    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None):
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None):
         self.calls.append(dict(image=image, intrinsics=intrinsics, boxes=boxes, num_stages=num_stages,
-                               max_people=max_people))
+                               max_people=max_people, distortion=distortion))
         height, width = image.shape[:2]
         source = "given"
         if intrinsics is None:
@@ -65,7 +66,7 @@ class StubModel:
         count = 2 if boxes is None else len(boxes)
         people = [] if image.max() == 0 else [make_person(i, x=0.5 * i) for i in range(count)][:max_people]
         return StubReconstruction((height, width), np.array(intrinsics, np.float32), source, people,
-                                  {"detection": 0.01, "stage 1": 0.002})
+                                  {"detection": 0.01, "stage 1": 0.002}, distortion)
 
 
 @pytest.fixture

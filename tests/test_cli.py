@@ -47,7 +47,7 @@ def test_options_reach_the_model(stub_model):
     assert (call["intrinsics"], call["num_stages"], call["max_people"]) == ((100, 110, 32, 24), 3, 1)
     assert os.listdir("r") == ["a.json"]
     result = read("r/a.json")
-    assert result["camera"] == {"intrinsics": [100, 110, 32, 24], "source": "given"}
+    assert result["camera"] == {"intrinsics": [100, 110, 32, 24], "source": "given", "distortion": None}
     assert result["image"] == "a.png" and len(result["people"]) == 1 and result["preset"] == "body"
 
 
@@ -55,6 +55,53 @@ def test_boxes_replace_the_detector(stub_model):
     photo("a.png")
     assert cli.main("reconstruct a.png --box 1,2,30,40 --box 10,2,30.5,40 --format json".split()) == 0
     assert stub_model.calls[0]["boxes"] == [(1, 2, 30, 40), (10, 2, 30.5, 40)]
+
+
+def test_lists_that_begin_with_a_minus_are_values(stub_model):
+    photo("a.png")
+    assert cli.main("reconstruct a.png --box -9,2,30,40 --box=-8,2,30,40 --format json".split()) == 0
+    assert stub_model.calls[0]["boxes"] == [(-9, 2, 30, 40), (-8, 2, 30, 40)]
+
+
+def test_box_that_the_photo_does_not_hold_is_bad_input(stub_model, monkeypatch, capsys):
+    def refuse(image, **options):
+        raise ValueError("A box must overlap the photo.")
+
+    monkeypatch.setattr(stub_model, "reconstruct", refuse)
+    photo("a.png")
+    assert cli.main("reconstruct a.png --box 900,2,30,40 --format json".split()) == 2
+    assert "hund: a.png: A box must overlap the photo." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text, count", [("-0.1,0.01,0,0", 4), ("-0.1,0.01,0.001,0,0.002", 5), ("0.1" + ",0" * 13, 14)])
+def test_distortion_reaches_the_model_and_the_json(stub_model, text, count):
+    photo("a.png")
+    assert cli.main(["reconstruct", "a.png", *"--format json --intrinsics 64,64,32,24 --distortion".split(), text]) == 0
+    given = stub_model.calls[0]["distortion"]
+    assert len(given) == count and given == tuple(map(float, text.split(",")))
+    camera = read("hund_out/a.json")["camera"]
+    assert camera == {"intrinsics": [64, 64, 32, 24], "source": "given", "distortion": list(given)}
+
+
+def test_distortion_takes_the_camera_of_exif(stub_model, capsys):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 50
+    Image.fromarray(np.full([48, 72, 3], 120, np.uint8)).save("a.jpg", exif=exif)
+    photo("b.png")
+    assert cli.main("reconstruct a.jpg b.png --distortion 0.1,0,0,0 --format json".split()) == 2
+    assert os.listdir("hund_out") == ["a.json"]
+    assert "b.png: --distortion needs --intrinsics, or a focal length in EXIF." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ("--distortion 0.1,0,0,0", "--distortion needs --intrinsics"),
+    ("--distortion -9,0,0,0 --intrinsics 64,64,32,24", "must map the picture one-to-one")])
+def test_distortion_that_does_not_fit_exits_with_2_at_once(stub_model, capsys, arguments, words):
+    photo("a.png")
+    assert cli.main(["reconstruct", "a.png", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not stub_model.calls and not os.path.exists("hund_out")
 
 
 def test_camera_from_exif(stub_model):
@@ -159,7 +206,10 @@ def test_bad_photo_exits_with_2_and_one_sentence(stub_model, capsys, make, words
     ("--intrinsics 0,2,3,4", "must be positive"), ("--intrinsics nan,2,3,4", "four numbers"),
     ("--stages -1", "from 0 to 50"), ("--stages many", "from 0 to 50"), ("--max-people 0", "at least 1"),
     ("--format json,exe", "json, glb, obj, ply, png. Received: 'json,exe'"), ("--format ,", "Received: ','"),
-    ("--box 1,2,0,4", "must be positive"), ("--nonsense", "unrecognized arguments")])
+    ("--box 1,2,0,4", "must be positive"), ("--box -n", "expected one argument"),
+    ("--distortion 1,2,3", "must be 4, 5, 8, 12 or 14 finite numbers k1, k2, p1, p2"),
+    ("--distortion 1,2,3,nan", "Received: '1,2,3,nan'"), ("--distortion a,b,c,d", "Received: 'a,b,c,d'"),
+    ("--distortion 0,0,0,0,0,0", "4, 5, 8, 12 or 14"), ("--distortion 1e999,0,0,0", "4, 5, 8, 12 or 14"), ("--nonsense", "unrecognized arguments")])
 def test_bad_argument_exits_with_2(stub_model, capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:
         cli.main(["reconstruct", "x.jpg", *arguments.split()])
@@ -211,6 +261,9 @@ def test_missing_system_library_names_the_remedy(stub_model, monkeypatch, capsys
     assert cli.main(["reconstruct", "a.png"]) == 2
     assert "apt-get install libgl1" in capsys.readouterr().err and not stub_model.calls
     assert cli.main(["reconstruct", "a.png", "--format", "json"]) == 0
+    lens = "--intrinsics 64,64,32,24 --distortion 0.1,0,0,0"
+    assert cli.main(["reconstruct", "a.png", "--format", "json", *lens.split()]) == 2
+    assert "apt-get install libgl1" in capsys.readouterr().err
 
 
 def test_failure_inside_is_listed_with_exit_code_1(stub_model, capsys, monkeypatch):

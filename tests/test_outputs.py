@@ -23,7 +23,8 @@ def test_json_contract():
     content = outputs.describe(reconstruct(), "a/photo.jpg", NAMES, preset="body")
     content = json.loads(json.dumps(content, allow_nan=False))
     assert (content["image"], content["width"], content["height"]) == ("a/photo.jpg", 64, 48)
-    assert content["camera"] == {"intrinsics": [64.0, 64.0, 32.0, 24.0], "source": "default (fx = fy = max(H, W))"}
+    assert content["camera"] == {"intrinsics": [64.0, 64.0, 32.0, 24.0], "source": "default (fx = fy = max(H, W))",
+                                 "distortion": None}
     assert content["preset"] == "body" and content["software"].startswith("hund_tf ") and content["tensorflow"]
     assert content["units"]["length"] == "metres"
     assert "+x right, +y down, +z forward" in content["frames"]["camera"]
@@ -38,6 +39,25 @@ def test_json_contract():
         assert isinstance(person["score"], float)
         for name, shape in shapes.items():
             assert np.shape(person[name]) == shape, name
+
+
+def test_distortion_stands_in_the_json_as_given():
+    coefficients = [-0.2812345678, 0.07, 0.0, 1e-5]
+    result = reconstruct()._replace(distortion=np.array(coefficients))
+    content = json.loads(json.dumps(outputs.describe(result, "a", NAMES)))
+    assert content["camera"]["distortion"] == coefficients
+
+
+def test_overlay_of_a_distorted_photo_bends_the_meshes_not_the_photo():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, [480, 640, 3], np.uint8)
+    camera = np.array([640.0, 640.0, 320.0, 240.0])
+    result = reconstruct()._replace(image_size=(480, 640), intrinsics=camera)
+    plain, bent = (outputs.draw(result._replace(distortion=k), pixels) for k in (None, np.array([-0.5, 0, 0, 0])))
+    np.testing.assert_array_equal(plain[:, 640:], bent[:, 640:])  # the other viewpoints know no lens
+    top = [np.argwhere(np.any(picture[:, :640] != pixels, -1))[:, 0].min() for picture in (plain, bent)]
+    slope = 0.8 / 3  # of the topmost corner
+    np.testing.assert_allclose(top, [240 - 640 * slope, 240 - 640 * slope * (1 - 0.5 * slope**2)], atol=3)
 
 
 def test_numbers_are_rounded_but_true():

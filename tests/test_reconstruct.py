@@ -1,12 +1,19 @@
 """What the line from photo to bodies asks of its arguments, and whom it keeps, with a stand-in for the networks."""
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hund_tf.body.generative_body import BodyOutput
+from hund_tf.distortion import LensDistortion
+from hund_tf.geometry import camera
 from hund_tf.reconstruct import Reconstructor
+from hund_tf.sensing import crops
+from hund_tf.state import BodyStateCodec
 
 PHOTO = np.zeros([40, 60, 3], np.uint8)
 BOXES = tf.constant([[0.0, 0.0, 10.0, 20.0], [5.0, 5.0, 10.0, 20.0], [9.0, 9.0, 10.0, 20.0]])
@@ -19,7 +26,7 @@ class Line(Reconstructor):
         self.detector = lambda image: (BOXES, tf.constant([0.9, 0.8, 0.7]))
         self.batches = []
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock):
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens):
         self.batches.append(len(boxes))
         return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8))
                 for score in scores]
@@ -56,3 +63,140 @@ def test_numbers_are_checked(arguments, words):
 def test_image_must_be_pixels(image):
     with pytest.raises(ValueError, match="image"):
         Line().reconstruct(image)
+
+
+# --- the real line from boxes to people, its networks replaced by ones that answer by rule ---
+
+HEIGHT, WIDTH = 240, 8000
+CAMERA = (7000.0, 6900.0, 4100.5, 130.25)
+LENS = (-0.2, 0.06, 0.001, -0.002, 0.01)
+PEOPLE = [[40.0, 60.0, 30.0, 70.0], [7800.0, 40.0, 100.0, 190.0], [3000.0, 5.0, 300.0, 230.0], [7950.0, 5.0, 6.0, 12.0]]
+
+
+class Landmarks(NamedTuple):
+    keypoints: tf.Tensor
+    confidence: tf.Tensor
+
+
+class Sensing:
+    """Sees all keypoints of everybody in a fixed pattern over the crop, the first one in its middle."""
+
+    @staticmethod
+    def find_landmarks(crop_images):
+        places = np.random.default_rng(0).uniform(60, 420, (1, 137, 2))
+        places[0, 0] = 240.0
+        batch = len(crop_images)
+        return Landmarks(tf.constant(np.tile(places, [batch, 1, 1]), tf.float32), tf.ones([batch, 137]))
+
+    @staticmethod
+    def describe(landmarks, intrinsics):
+        return SimpleNamespace(part_maps=landmarks.keypoints, intrinsics=intrinsics, confidence=landmarks.confidence)
+
+
+class KnownNetworks(Reconstructor):
+    """Places the mean state in each crop: the pelvis on the ray through its middle; the body is a cloud of points."""
+
+    def __init__(self):
+        self.sensing, self.seen = Sensing(), []
+        self.detector = lambda image: (tf.constant(PEOPLE, tf.float32), tf.constant([0.9, 0.8, 0.7, 0.6]))
+        self.hund = SimpleNamespace(body=SimpleNamespace(faces=lambda mesh: np.zeros([1, 3], int)))
+
+    def _encode(self, evidence):
+        self.seen.append(evidence)
+        return evidence.intrinsics, tf.zeros([1]), BodyStateCodec().initial(len(evidence.intrinsics))
+
+    def _descend(self, packed, context, summary, num_stages, clock):
+        state = BodyStateCodec().unpack(packed, summary, 480)
+        return [packed], [SimpleNamespace(state=state, loss=tf.zeros([len(packed)]))]
+
+    def _pose(self, state):
+        cloud = np.random.default_rng(1).uniform(-0.8, 0.8, (137, 3)).astype(np.float32)
+        cloud[0] = 0.0
+        points = state.translation[:, None] + cloud
+        return BodyOutput(points[:, :9], points[:, :63], points, tf.zeros([len(points), 63, 3, 3]))
+
+
+@pytest.fixture(scope="module")
+def big_photo():
+    return np.full([HEIGHT, WIDTH, 3], 120, np.uint8)
+
+
+def test_all_people_stand_before_one_camera(big_photo):
+    """Each crop has its own intrinsics; what they place projects alike with the photo's, to 1e-4 pixels."""
+    model = KnownNetworks()
+    result = model.reconstruct(big_photo, intrinsics=CAMERA)
+    fx, fy, cx, cy = result.intrinsics
+    np.testing.assert_array_equal(result.intrinsics, CAMERA)
+    _, crop_from_image = crops.crop_images(np.zeros([4, 4, 3], np.uint8), PEOPLE, map_dtype=tf.float64)
+    crop_intrinsics = crops.crop_intrinsics(CAMERA, crop_from_image)
+    np.testing.assert_allclose(model.seen[0].intrinsics, crop_intrinsics, rtol=1e-6)
+    for i, person in enumerate(result.people):
+        points = person.keypoints3d.astype(np.float64)
+        with_photo = points[:, :2] / points[:, 2:] * [fx, fy] + [cx, cy]
+        in_crop = camera.project(points[None], crop_intrinsics[i:i + 1])
+        with_crop = crops.to_image(in_crop, crop_from_image[i:i + 1])[0]
+        np.testing.assert_allclose(person.keypoints2d, with_photo, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(person.keypoints2d, with_crop, rtol=0, atol=1e-4)
+        x, y, width, height = PEOPLE[i]
+        middle = x + width / 2, y + height / 2
+        np.testing.assert_allclose(person.keypoints2d[0], middle, atol=5e-3)  # float32 put the pelvis there
+        np.testing.assert_allclose(person.detected_keypoints2d[0], middle, rtol=0, atol=1e-4)
+
+
+def test_distorted_photo_gives_pixels_of_that_photo_and_metres_of_the_real_camera(big_photo):
+    plain = KnownNetworks().reconstruct(big_photo, intrinsics=CAMERA)
+    model = KnownNetworks()
+    bent = model.reconstruct(big_photo, intrinsics=CAMERA, distortion=LENS)
+    np.testing.assert_array_equal(bent.distortion, LENS)
+    assert plain.distortion is None and "undistortion" in bent.timings and "undistortion" not in plain.timings
+    fx, fy, cx, cy = CAMERA
+    matrix, lens = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), LensDistortion(LENS, CAMERA, HEIGHT, WIDTH)
+    for one, other in zip(plain.people, bent.people):
+        np.testing.assert_array_equal(one.keypoints3d, other.keypoints3d)  # the stand-ins look at boxes only
+        points, zero = one.keypoints3d.astype(np.float64), np.zeros(3)
+        expected, _ = cv2.projectPoints(points, zero, zero, matrix, np.array(LENS))
+        np.testing.assert_allclose(other.keypoints2d, expected[:, 0], rtol=0, atol=1e-4)
+        assert np.abs(other.keypoints2d - one.keypoints2d).max() > 2
+        straight = lens.undistort_points(other.detected_keypoints2d)
+        np.testing.assert_allclose(straight, one.detected_keypoints2d, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(lens.undistort_boxes([other.box])[0], one.box, atol=0.02 * max(one.box[2:]))
+
+
+def test_boxes_on_a_distorted_photo_are_mapped_there_and_back(big_photo):
+    lens = LensDistortion(LENS, CAMERA, HEIGHT, WIDTH)
+    given = lens.distort_boxes(PEOPLE)
+    result = KnownNetworks().reconstruct(big_photo, intrinsics=CAMERA, boxes=given, distortion=LENS)
+    for person, box, straight in zip(result.people, given, PEOPLE):
+        np.testing.assert_allclose(person.box, box, atol=0.02 * max(box[2:]))
+        middle = lens.distort_points(np.array(straight[:2]) + np.array(straight[2:]) / 2)
+        np.testing.assert_allclose(person.detected_keypoints2d[0], middle, atol=0.02 * max(box[2:]))
+
+
+def test_what_the_photo_does_not_show_has_no_confidence(big_photo):
+    """A pincushion lens leaves the straight picture's corners black."""
+    corner = [[100.0, 0.0, 600.0, 240.0]]
+    model = KnownNetworks()
+    model.detector = lambda image: (tf.constant(corner), tf.constant([0.9]))
+    person, = model.reconstruct(big_photo, intrinsics=CAMERA, distortion=(0.2, 0, 0, 0)).people
+    inside = np.all((person.detected_keypoints2d >= 0) & (person.detected_keypoints2d <= [WIDTH, HEIGHT]), -1)
+    assert 0 < inside.sum() < 137
+    np.testing.assert_array_equal(person.keypoint_confidence > 0, inside)
+    np.testing.assert_array_equal(model.seen[0].confidence[0] > 0, inside)
+
+
+def test_no_distortion_is_the_plain_path(monkeypatch):
+    monkeypatch.setattr("hund_tf.distortion.LensDistortion", None)
+    result = Line().reconstruct(PHOTO, intrinsics=(60, 60, 30, 20), distortion=(0, 0, 0, 0))
+    assert result.distortion.tolist() == [0, 0, 0, 0] and "undistortion" not in result.timings
+    assert Line().reconstruct(PHOTO).distortion is None
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"distortion": (0.1, 0, 0, 0)}, "`distortion` needs `intrinsics`"),
+    ({"distortion": (0.1, 0, 0), "intrinsics": (60, 60, 30, 20)}, "4, 5, 8, 12 or 14 finite numbers"),
+    ({"distortion": (0.1, 0, 0, np.nan), "intrinsics": (60, 60, 30, 20)}, "4, 5, 8, 12 or 14 finite numbers"),
+    ({"distortion": (-3, 0, 0, 0), "intrinsics": (60, 60, 30, 20)}, "one-to-one"),
+    ({"distortion": (-0.9, 0, 0, 0), "intrinsics": (70, 70, 30, 20), "boxes": [[0, 0, 2, 2]]}, "straightened")])
+def test_distortion_is_checked(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Line().reconstruct(PHOTO, **arguments)

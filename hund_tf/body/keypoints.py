@@ -1,7 +1,22 @@
 """Keypoint sets of other data sets by name: a posed body in, their points in their order out.
 
-Each point is a mixture of the body's joints and OpenPose keypoints. Data sets define hips, head and spine points in
-their own ways, tens of millimetres apart; `SETS` says what each name is taken to be here.
+Each point is a mixture of the body's joints and OpenPose keypoints. Data sets put hips, head and spine in places of their
+own, tens of millimetres apart. What each name is taken to be here (tools/render_keypoint_sheet.py draws it):
+
+- Limb joints are the body's joint centres in every set.
+- `coco17`: eyes, ears and nose are points on the skin, as annotators clicked them; hips are the joint centres, which
+  COCO's annotators tend to click higher and further apart.
+- `lsp14` (http://sam.johnson.io/research/lsp.html): clicked points too. The neck is its base, half-way from between
+  the shoulders to where it meets the skull: others set it equal to MPII's upper neck or to Human3.6M's thorax. The
+  head top is the top of the skull, without hair.
+- `h36m17`: the captured skeleton's joints. Its published bone lengths (mm: hip 133 beside the pelvis, thigh 443, calf
+  454, spine 233 above the pelvis, thorax 257 further, neck/nose 121, head 115, upper arm 279, forearm 252; offsets in
+  https://github.com/una-dinosauria/human-motion-prediction, src/forward_kinematics.py), scaled to our limbs, put the
+  thorax between the shoulders, neck/nose at the throat below the chin, not on the nose, and the head in the middle of
+  the head, some 13 cm under its top; how far forward they are is our judgement. Hips stand further apart than our
+  joints.
+- `smpl24`: the body's own joints of the same names; hands are the middle knuckles. SMPL's own hips lie some
+  centimetres lower and closer together than these anatomical centres.
 """
 
 import numpy as np
@@ -20,13 +35,18 @@ COCO_17 = (
 # The top of the skull from rigid points of the head, fitted on 200 random shapes (mean error 11 mm).
 _HEAD_TOP = ("head_top", {"head": -3.29, "left_ear": 1.59, "right_ear": 1.59, "keypoint:left_eye": 0.555,
                           "keypoint:right_eye": 0.555})
+_WIDE_HIPS = tuple((f"{side}_hip", {f"{side}_hip": 1.07, f"{other}_hip": -0.07})
+                   for side, other in (("right", "left"), ("left", "right")))
+_THROAT = ("neck_nose", {"neck": 0.45, "nose": 0.3, "keypoint:neck": 0.25})
+_HEAD = ("head", {"head": 0.65, "left_ear": 0.1, "right_ear": 0.1, "keypoint:left_eye": 0.075,
+                  "keypoint:right_eye": 0.075})
 H36M_17 = (
-    ("pelvis", ("left_hip", "right_hip")), "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
-    ("spine", ("spine2",)), ("thorax", ("neck",)), ("neck_nose", ("nose", "neck")), _HEAD_TOP, "left_shoulder",
-    "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist")
+    ("pelvis", ("left_hip", "right_hip")), _WIDE_HIPS[0], "right_knee", "right_ankle", _WIDE_HIPS[1], "left_knee",
+    "left_ankle", ("spine", {"spine1": 0.1, "spine2": 0.9}), ("thorax", ("keypoint:neck",)), _THROAT, _HEAD,
+    "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist")
 LSP_14 = (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
-    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", _HEAD_TOP)
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", ("neck", ("neck", "keypoint:neck")), _HEAD_TOP)
 SETS = {"smpl24": SMPL_24, "coco17": COCO_17, "h36m17": H36M_17, "lsp14": LSP_14}
 
 

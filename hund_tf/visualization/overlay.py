@@ -39,7 +39,7 @@ class _View(NamedTuple):
         return moved[:, :2] / moved[:, 2:] * [fx, fy] + [cx, cy]
 
 
-def draw_overlay(image, meshes, intrinsics, max_side=1600, opacity=0.88):
+def draw_overlay(image, meshes, intrinsics, max_side=1600, opacity=0.88, lens=None):
     """Draws the photo with the meshes over it, and to its right the scene from two other sides.
 
     Args:
@@ -50,6 +50,8 @@ def draw_overlay(image, meshes, intrinsics, max_side=1600, opacity=0.88):
         intrinsics: `(fx, fy, cx, cy)`, pixels of `image`.
         max_side: int, pixels; a photo with a longer side is drawn smaller.
         opacity: float in 0..1, of the meshes over the photo.
+        lens: `LensDistortion` of the photo, None without distortion. The photo stays as it is; the meshes over it
+            are bent as the lens bends people. The other viewpoints know no lens.
 
     Returns:
         uint8 `[H', W', 3]`, RGB.
@@ -79,7 +81,8 @@ def draw_overlay(image, meshes, intrinsics, max_side=1600, opacity=0.88):
     camera = _View(np.eye(3), np.zeros(3), 0.0, intrinsics)
     left = np.broadcast_to(BACKGROUND, [tall, width, 3]).copy()
     top = (tall - height) // 2
-    left[top:top + height] = _blend(photo.astype(np.float32) / 255, meshes, colors, camera, opacity)
+    seen = meshes if lens is None else [(lens.bend_vertices(vertices), faces) for vertices, faces in meshes]
+    left[top:top + height] = _blend(photo.astype(np.float32) / 255, seen, colors, camera, opacity)
     upper = _panel(meshes, colors, half, wide, _SIDE, "from the side")
     lower = _panel(meshes, colors, tall - half, wide, _THREE_QUARTER, "from above")
     lower[:1] = _GRID

@@ -59,6 +59,63 @@ def test_projecting_into_the_crop_equals_cropping_the_projection(seed):
                                rtol=1e-4, atol=1e-3)
 
 
+def far_points(box, intrinsics, seed=0):
+    """Points `[1, 60, 3]` in float32, 2 to 30 m away, that are seen in and around a box."""
+    rng = np.random.default_rng(seed)
+    x, y, width, height = box
+    pixels = rng.uniform([x - width, y - height], [x + 2 * width, y + 2 * height], (1, 60, 2))
+    depth = rng.uniform(2, 30, (1, 60, 1))
+    rays = (pixels - intrinsics[2:]) / intrinsics[:2]
+    return np.concatenate([rays * depth, depth], -1).astype(np.float32)
+
+
+@pytest.mark.parametrize("height, width", [(480, 640), (1080, 1920), (8000, 6000), (6000, 8000)])
+@pytest.mark.parametrize("place", [(0.5, 0.5), (0.0, 0.0), (0.99, 0.98), (0.99, 0.01)])
+@pytest.mark.parametrize("side", [11.0, 60.0, 900.0])
+def test_crop_projection_is_the_images_to_a_ten_thousandth_of_a_pixel(height, width, place, side):
+    """float32 points through the crop's intrinsics and back by its map, against plain NumPy with the image's own."""
+    focal = float(max(height, width))
+    intrinsics = np.array([focal, 0.97 * focal, width / 2 + 0.3, height / 2 - 0.7])
+    box = np.array([place[0] * width, place[1] * height, 0.4 * side, side], np.float32)
+    points = far_points(box, intrinsics)
+    exact = points[..., :2].astype(np.float64) / points[..., 2:] * intrinsics[:2] + intrinsics[2:]
+    _, crop_from_image = crops.crop_images(np.zeros([4, 4, 3], np.uint8), box[None], map_dtype=tf.float64)
+    in_crop = camera.project(points.astype(np.float64), crops.crop_intrinsics(intrinsics, crop_from_image))
+    np.testing.assert_allclose(crops.to_image(in_crop, crop_from_image), exact, rtol=0, atol=1e-4)
+    # what the networks get, all in float32: no pixel of an 8000 px photo is known to 1e-4, but to 2e-3
+    _, rounded = crops.crop_images(np.zeros([4, 4, 3], np.uint8), box[None])
+    in_crop = camera.project(points, crops.crop_intrinsics(intrinsics, rounded))
+    back = crops.to_image(in_crop, rounded)
+    assert back.dtype == tf.float32
+    np.testing.assert_allclose(back, exact, rtol=0, atol=2e-3)
+
+
+def test_both_map_dtypes_give_the_same_crop():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    for box in ([[3.3, 7.7, 31.1, 12.9]], [[-20, 5, 70, 70]]):
+        first, second = (crops.crop_images(image, box, 32, map_dtype=dtype) for dtype in (tf.float32, tf.float64))
+        np.testing.assert_array_equal(first[0], second[0])
+        assert second[1].dtype == tf.float64
+        np.testing.assert_allclose(first[1], second[1], rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_eq1_gradient_matches_finite_differences(seed):
+    rng = np.random.default_rng(seed)
+    values = [tf.constant(rng.normal(size=shape)) for shape in ((2, 4), (2,), (2, 2))]
+    exact, numeric = tf.test.compute_gradient(crops.warp_intrinsics, values, delta=1e-6)
+    for ours, reference in zip(exact, numeric):
+        np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-7)
+
+
+def test_eq1_takes_an_unknown_batch_and_one_camera_for_all():
+    call = tf.function(crops.warp_intrinsics, input_signature=[
+        tf.TensorSpec([4], tf.float32), tf.TensorSpec([None], tf.float32), tf.TensorSpec([None, 2], tf.float32)])
+    for batch in (0, 1, 3):
+        warped = call(tf.constant([500.0, 510.0, 320.0, 240.0]), tf.fill([batch], 2.0), tf.zeros([batch, 2]))
+        assert warped.shape == (batch, 4) and np.all(warped.numpy() == [1000, 1020, 640, 480])
+
+
 def test_shrinking_does_not_alias():
     """A board of single black and white pixels, ten times smaller, is grey; nearest pixels would be stripes."""
     board = (np.indices((600, 600)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
@@ -96,6 +153,12 @@ def test_wrong_shapes_are_refused():
         crops.crop_images(np.zeros([4, 4, 1], np.uint8), tf.zeros([1, 4]))
     with pytest.raises(ValueError, match=r"`boxes` must be \[N, 4\]"):
         crops.crop_images(np.zeros([4, 4, 3], np.uint8), tf.zeros([4]))
+    for arguments, words in (
+            (([1, 2, 3], [1.0], [[0.0, 0.0]]), r"`intrinsics` must be \[4\] or \[N, 4\]. Received: \(3,\)"),
+            (([1, 2, 3, 4], [1.0], [[0.0, 0.0, 0.0]]), r"`offset` must be \[N, 2\]. Received: \(1, 3\)"),
+            (([1, 2, 3, 4], [[[1.0]]], [[0.0, 0.0]]), r"`scale` must be \[N\] or \[N, 2\]")):
+        with pytest.raises(ValueError, match=words):
+            crops.warp_intrinsics(*arguments)
     with pytest.raises(ValueError, match="`border` must be"):
         sampling.sample_regions(tf.zeros([1, 4, 4, 3]), tf.ones([1, 4]), 4, border="mirror")
 
