@@ -58,16 +58,16 @@ def check_twists(arrays):
 
 
 def check_frame(arrays):
-    """In the T-pose, heads are above hips, left hands at +x and toes ahead of ankles."""
+    """In the T-pose the head is above the pelvis, the left hand at +x and the toes are ahead of the ankles."""
     at = [np.zeros(3)]
     for joint, parent in enumerate(arrays["parents"][1:], 1):
         bone = arrays["joints_template"][joint] - arrays["joints_template"][parent]
         at.append(at[parent] + arrays["rest_rotations"][parent] @ bone)
     at = {name: at[BODY_JOINTS.index(name)] for name in BODY_JOINTS}
-    require(at["head"][1] > max(at["left_ankle"][1], at["right_ankle"][1]), "y must point up: the head above the ankles",
-             f"head {at['head'].tolist()}, left ankle {at['left_ankle'].tolist()}")
-    require(at["left_wrist"][0] > at["right_wrist"][0], "x must point to the person's left: the left wrist beyond the right",
-             f"left {at['left_wrist'].tolist()}, right {at['right_wrist'].tolist()}")
+    up, across = at["head"] - at["pelvis"], at["left_wrist"] - at["right_wrist"]
+    require(up[1] > 0.7 * np.linalg.norm(up), "y must point up: from pelvis to head in the T-pose", up.tolist())
+    require(across[0] > 0.7 * np.linalg.norm(across), "x must point to the person's left: from the right wrist to the left "
+            "in the T-pose", across.tolist())
     require(at["left_foot"][2] > at["left_ankle"][2], "the person must face +z: left_foot ahead of left_ankle",
              f"foot {at['left_foot'].tolist()}, ankle {at['left_ankle'].tolist()}")
 
