@@ -2,8 +2,8 @@
 
     python tools/import_body.py SMPLX_NEUTRAL.npz -o body.npz
 
-Then `hund_tf.GenerativeBody.from_asset("body.npz")`. docs/bodies.md says what carries over and what does not. The low mesh
-needs the package `fast-simplification`. Exit code: 0, or 2 if the file is no such model; the message says the rule.
+Then `hund_tf.GenerativeBody.from_asset("body.npz")`. docs/bodies.md says what carries over and what does not. The low
+mesh needs the package `fast-simplification`. Exit code: 0, or 2 if the file is no such model; a message says the rule.
 """
 
 import argparse
@@ -18,8 +18,8 @@ def main(arguments=None):
     parser.add_argument("model", help="the model's .npz as its owners offer it")
     parser.add_argument("-o", "--output", default="body.npz", help="the body to write (default: %(default)s)")
     parser.add_argument("--shape-directions", type=int, metavar="N",
-                        help="how many of the file's directions are shape, the rest being expression (default: 300 of 400 "
-                        "and 10 of 20 in SMPL-X files, all in others)")
+                        help="how many of the file's directions are shape, the rest being expression (default: 300 of "
+                        "400 and 10 of 20 in SMPL-X files, all in others)")
     options = parser.parse_args(arguments)
     try:
         print(smpl_import.import_body(options.model, options.output, options.shape_directions))

@@ -89,12 +89,12 @@ def _part(keypoint):
 def _faces_of(label, faces, labels):
     own = faces[(labels[faces] == label).all(1)]
     if not len(own):
-        raise ValueError(f"Every part needs skin that follows its joints. Received: a mesh without faces of part {label}.")
+        raise ValueError(f"Each part needs skin that its joints move. Received: a mesh without faces of part {label}.")
     return own
 
 
 def _t_posed(body):
-    """Vertices of the full mesh and joints of the mean body in its T-pose (twist bones follow the joint they ride on)."""
+    """Vertices of the full mesh and joints of the mean body in its T-pose; twist bones stay with their joint."""
     turns, at = body.rest_rotations, body.joints_template
     joints = np.zeros_like(at)
     for j, parent in enumerate(body.parents[1:], 1):

@@ -18,7 +18,7 @@ def read_arrays(path, keys=None):
         dict of arrays.
 
     Raises:
-        ValueError: if the file is no readable `.npz`, or one of these arrays is damaged, no array, or holds Python objects.
+        ValueError: if the file is no whole `.npz`, or one of these arrays is damaged or holds Python objects.
         FileNotFoundError: if there is no such file.
     """
     if os.path.isdir(path):
@@ -26,7 +26,8 @@ def read_arrays(path, keys=None):
     with open(path, "rb") as file:
         start = file.read(8)
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} must be an .npz file, a zip archive of arrays. Received: a file that starts with {start!r}.")
+        raise ValueError(f"{path} must be an .npz file, a zip archive of arrays. Received: a file that starts "
+                         f"with {start!r}.")
     try:
         with np.load(path, allow_pickle=False) as data:
             return {key: _read(data, key, path) for key in data.files if keys is None or key in keys}

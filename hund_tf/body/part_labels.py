@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# 1 torso, 2 right hand, 3 left hand, 4 left foot, 5 right foot, 6 and 7 right and left upper leg, 8 and 9 right and left
-# lower leg, 10 and 11 left and right upper arm, 12 and 13 left and right lower arm, 14 head.
+# 1 torso, 2 right hand, 3 left hand, 4 left foot, 5 right foot, 6 and 7 right and left upper leg, 8 and 9 right and
+# left lower leg, 10 and 11 left and right upper arm, 12 and 13 left and right lower arm, 14 head.
 HEAD = 14
 FEET = {"left": 4, "right": 5}
 HANDS = {"left": 3, "right": 2}

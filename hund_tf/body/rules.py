@@ -23,12 +23,14 @@ def plain(key, value, kind, rank):
     """The array as it is, or as float32 where it must be real, if its kind, rank and values are allowed."""
     words, kinds = _KINDS[kind]
     optional = key.startswith("twist_")
-    require(value.dtype.kind in kinds or (optional and not value.size), f"{key} must hold {words}", f"dtype {value.dtype}")
+    require(value.dtype.kind in kinds or (optional and not value.size), f"{key} must hold {words}",
+            f"dtype {value.dtype}")
     require(value.ndim == int(rank), f"{key} must have {rank} dimension(s)", f"shape {value.shape}")
     require(value.size or optional, f"{key} must not be empty", f"shape {value.shape}")
     if kind != "r":
         return value
-    require(np.all(np.isfinite(value)), f"{key} must be finite", f"{np.sum(~np.isfinite(value))} NaN or infinite values")
+    require(np.all(np.isfinite(value)), f"{key} must be finite",
+            f"{np.sum(~np.isfinite(value))} NaN or infinite values")
     return value.astype(np.float32)
 
 
@@ -37,7 +39,8 @@ def check_joints(arrays):
     names = list(map(str, arrays["joint_names"]))
     for key in ("joint_names", "keypoint_names"):
         unique, count = np.unique(arrays[key], return_counts=True)
-        require(len(unique) == len(arrays[key]), f"{key} must all differ", f"{unique[count > 1].tolist()} more than once")
+        require(len(unique) == len(arrays[key]), f"{key} must all differ",
+                f"{unique[count > 1].tolist()} more than once")
     require(tuple(names[:22]) == BODY_JOINTS, f"the first 22 joint_names must be {list(BODY_JOINTS)}", names[:22])
     missing = [name for name in FINGER_JOINTS if name not in names]
     require(not missing, "joint_names must hold three joints of each finger", f"none named {missing}")
@@ -66,8 +69,8 @@ def check_frame(arrays):
     at = {name: at[BODY_JOINTS.index(name)] for name in BODY_JOINTS}
     up, across = at["head"] - at["pelvis"], at["left_wrist"] - at["right_wrist"]
     require(up[1] > 0.7 * np.linalg.norm(up), "y must point up: from pelvis to head in the T-pose", up.tolist())
-    require(across[0] > 0.7 * np.linalg.norm(across), "x must point to the person's left: from the right wrist to the left "
-            "in the T-pose", across.tolist())
+    require(across[0] > 0.7 * np.linalg.norm(across), "x must point to the person's left: from the right wrist to "
+            "the left in the T-pose", across.tolist())
     require(at["left_foot"][2] > at["left_ankle"][2], "the person must face +z: left_foot ahead of left_ankle",
              f"foot {at['left_foot'].tolist()}, ankle {at['left_ankle'].tolist()}")
 

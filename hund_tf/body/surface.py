@@ -1,4 +1,4 @@
-"""Triangle meshes in plain NumPy: nearest points on a surface, a coarse copy, fields carried from one mesh to another."""
+"""Triangle meshes in plain NumPy: nearest points on a surface, a coarse copy, fields carried to another mesh."""
 
 import numpy as np
 
@@ -34,7 +34,8 @@ def nearest(queries, points, count):
     square = np.square(points).sum(1)
     for start in range(0, len(queries), _CHUNK):
         distance = square - 2 * queries[start:start + _CHUNK] @ points.T
-        rows.append(distance.argmin(1)[:, None] if count == 1 else np.argpartition(distance, count - 1, axis=1)[:, :count])
+        order = distance.argmin(1)[:, None] if count == 1 else np.argpartition(distance, count - 1, axis=1)
+        rows.append(order[:, :count])
     return np.concatenate(rows)
 
 

@@ -38,7 +38,8 @@ def remeshed(given, vertex_count):
     """The same surface with other vertices."""
     simplify = pytest.importorskip("fast_simplification").simplify
     used, corners = np.unique(surface.largest_part(given["faces"], len(given["vertices"])), return_inverse=True)
-    vertices, faces = simplify(given["vertices"][used], corners.reshape(-1, 3).astype(np.int32), target_count=2 * vertex_count)
+    vertices, faces = simplify(
+        given["vertices"][used], corners.reshape(-1, 3).astype(np.int32), target_count=2 * vertex_count)
     weights = given["weights"][used][surface.nearest(vertices, given["vertices"][used], 1)[:, 0]]
     return {**given, "vertices": vertices, "faces": faces.astype(int), "weights": weights,
             "labels": part_labels.from_skin_weights(given["joint_names"], weights)}
@@ -78,9 +79,9 @@ def test_a_part_without_skin_is_refused(body, people):
 def test_nearest_points_by_hand():
     vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5]])
     faces = np.array([[0, 1, 2], [0, 2, 3]])
-    corners, weights = surface.nearest_points(np.array([[0.25, 0.25, -1], [2, 0, 0], [1, 1, 0], [-1, 0, 2.5]]), vertices, faces)
-    np.testing.assert_allclose(surface.mix(vertices, corners, weights), [[0.25, 0.25, 0], [1, 0, 0], [0.5, 0.5, 0], [0, 0, 2.5]],
-                               atol=1e-12)
+    queries = np.array([[0.25, 0.25, -1], [2, 0, 0], [1, 1, 0], [-1, 0, 2.5]])
+    points = surface.mix(vertices, *surface.nearest_points(queries, vertices, faces))
+    np.testing.assert_allclose(points, [[0.25, 0.25, 0], [1, 0, 0], [0.5, 0.5, 0], [0, 0, 2.5]], atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -77,10 +78,12 @@ def make_model(kind, body, t_poses, mesh="low"):
     wanted = np.concatenate([np.ones((1, len(own))), joints[0, own].T, *moved.transpose(0, 2, 1)])
     regressor = np.linalg.lstsq(np.array(columns), wanted, rcond=1e-9)[0].T
     kintree = np.stack([np.array(parents) % 2 ** 32, np.arange(len(names))]).astype(np.uint32)
-    lift = np.array([0.1, 1.0, 0.05])  # official models do not have the pelvis at the origin
+    lift = np.array([0.1, 1.0, 0.05])  # official models do not have the pelvis at the origin, for no shape
+    drift = np.zeros((shapes + expressions, 1, 3))
+    drift[:shapes] = np.random.default_rng(0).normal(0, 0.02, (shapes, 1, 3))
     return {"v_template": vertices[0] + lift, "f": body.faces(mesh).astype(np.uint32),
-            "shapedirs": (vertices[1:] - vertices[0]).transpose(1, 2, 0), "J_regressor": regressor, "weights": weights,
-            "kintree_table": kintree, "posedirs": np.zeros((vertices.shape[1], 3, 9 * (len(names) - 1)), np.float32)}
+            "shapedirs": (vertices[1:] - vertices[0] + drift).transpose(1, 2, 0), "J_regressor": regressor,
+            "weights": weights, "kintree_table": kintree, "posedirs": np.zeros((vertices.shape[1], 3, 9 * (len(names) - 1)), np.float32)}
 
 
 def _above(name, names):
@@ -154,7 +157,8 @@ def test_smplx_import_moves_as_the_packaged_body_does(body, imported):
 @pytest.mark.parametrize("kind, mean_mm, worst_mm", [("smplx", 2.5, 20), ("smplh", 2.5, 20), ("smpl", 4, 20)])
 def test_keypoints_lie_near_those_of_the_packaged_body(body, t_poses, imported, kind, mean_mm, worst_mm):
     count = len(imported[kind].joint_names)
-    points = pose(imported[kind], np.tile(np.eye(3), (1, count, 1, 1)), np.zeros((1, 16)), np.zeros((1, 20)), None).keypoints[0]
+    still = np.tile(np.eye(3), (1, count, 1, 1))
+    points = pose(imported[kind], still, np.zeros((1, 16)), np.zeros((1, 20)), None).keypoints[0]
     apart = np.linalg.norm(points - t_poses.keypoints[0], axis=-1) * 1000
     assert apart.mean() < mean_mm and apart.max() < worst_mm, body.keypoint_names[apart.argmax()]
 
@@ -235,7 +239,6 @@ def test_usual_numbers_of_directions_are_shared_out(models):
 
 def read_arrays_of(arrays, **options):
     """`read_model` of these arrays as a file."""
-    import tempfile
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.npz")
         np.savez(path, **arrays)
@@ -291,7 +294,8 @@ def test_objects_in_needed_arrays_are_refused(models, tmp_path):
     ("smplh", "shapedirs", lambda x: x[:100], r"shapedirs must be \[1202, 3, 16\]"),
     ("smplh", "J_regressor", lambda x: x.T, r"J_regressor must be \[52, 1202\]"),
     ("smplh", "J_regressor", lambda x: x * 2, "rows of J_regressor must sum to 1"),
-    ("smplh", "weights", lambda x: x[:, :40], r"must be 55 \(SMPL-X\), 52 \(SMPL-H\) or 24 \(SMPL\) joints. Received: 40"),
+    ("smplh", "weights", lambda x: x[:, :40],
+     r"must be 55 \(SMPL-X\), 52 \(SMPL-H\) or 24 \(SMPL\) joints. Received: 40"),
     ("smpl", "weights", lambda x: x / 2, "rows of weights must sum to 1"),
     ("smpl", "weights", lambda x: x * 3 - 2 / 24, "weights must not be negative"),
     ("smpl", "weights", lambda x: x > 0, "weights must hold real numbers"),
@@ -374,9 +378,10 @@ def test_command_says_what_it_did_and_what_is_wrong(models, tmp_path):
     np.savez(tmp_path / "model.npz", **models["smpl"])
     command = [sys.executable, os.path.join(ROOT, "tools", "import_body.py")]
     environment = {**os.environ, "PYTHONPATH": ROOT}
-    done = subprocess.run([*command, "model.npz", "-o", "body.npz"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    process = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([*command, "model.npz", "-o", "body.npz"], **process)
     assert done.returncode == 0 and "body.npz: SMPL, 1202 vertices" in done.stdout, done.stderr
     assert "joint_names" in npz.read_arrays(str(tmp_path / "body.npz"))
     (tmp_path / "model.npz").write_bytes(b"\x80")
-    done = subprocess.run([*command, "model.npz"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run([*command, "model.npz"], **process)
     assert done.returncode == 2 and "a pickle can run any code" in done.stderr and "Traceback" not in done.stderr
