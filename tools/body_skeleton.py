@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hund_tf.body import part_labels as body_part_labels
+
 _FINGERS = ("index", "middle", "ring", "pinky", "thumb")
 _CORE = (  # joint, parent; the first 22 in the order of the motion capture
     ("pelvis", None), ("left_hip", "pelvis"), ("right_hip", "pelvis"), ("spine1", "pelvis"),
@@ -149,29 +151,7 @@ def twist_bones(joints):
 
 def part_labels(weights):
     """DensePose-like labels 1..14 of vertices from their weights `[V, 69]`."""
-    label_of = np.array([_part(name) for name in SKIN_NAMES])
-    mass = np.stack([weights[:, label_of == label].sum(1) for label in range(15)], axis=1)
-    return mass.argmax(1).astype(np.uint8)
-
-
-def _part(name):
-    side, _, part = name.partition("_")
-    left = side == "left"
-    if name in ("head", "jaw") or part == "eye":
-        return 14
-    if not part or part == "collar":
-        return 1
-    if part in ("hip", "upper_leg_twist"):
-        return 7 if left else 6
-    if part == "knee":
-        return 9 if left else 8
-    if part in ("ankle", "foot"):
-        return 4 if left else 5
-    if part in ("shoulder", "upper_arm_twist"):
-        return 10 if left else 11
-    if part in ("elbow", "lower_arm_twist"):
-        return 12 if left else 13
-    return 3 if left else 2
+    return body_part_labels.from_skin_weights(SKIN_NAMES, weights)
 
 
 def _swing(source, target):

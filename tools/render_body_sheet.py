@@ -69,13 +69,14 @@ class Artist:
 
     def faces(self):
         names = list(self.body.keypoint_names)
+        near = "left_eye" if "left_eye" in self.body.joint_names else "head"
         at = {name: names.index(f"face_mouth_{i}") for name, i in (("upper", 14), ("lower", 18), ("right", 0), ("left", 6))}
         basis = np.stack([self.points(expression=row) - self.points() for row in np.eye(20)])  # [20, 137, 3]
         gap = basis[:, at["upper"], 1] - basis[:, at["lower"], 1]
         corners = [basis[:, at["left"], 1], basis[:, at["right"], 1], basis[:, at["left"], 0], -basis[:, at["right"], 0], gap]
         faces = (("neutral", np.zeros(20)), ("jaw open", _least_code([gap], [0.04])),
                  ("smile", _least_code(corners, [0.010, 0.010, 0.008, 0.008, 0.0])))
-        return [self.draw(self.pose(expression=code, yaw=yaw), name, near="left_eye", zoom=6, keypoints=yaw == 0)
+        return [self.draw(self.pose(expression=code, yaw=yaw), name, near=near, zoom=6, keypoints=yaw == 0)
                 for name, code in faces for yaw in (0, 40)][:6]
 
     def people(self):

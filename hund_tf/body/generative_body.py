@@ -183,7 +183,7 @@ class GenerativeBody(keras.layers.Layer):
         self._keypoint_joints = tf.constant(body.keypoint_joints)
         full = body.meshes["full"]
         corners, weights = body.keypoint_vertices, body.keypoint_vertex_weights
-        used = np.unique(corners[weights > 0])
+        used = np.unique(np.append(corners[weights != 0], 0))  # never none, also where joints make up all keypoints
         dense = np.zeros((len(used), len(corners)), np.float32)
         row, column = np.nonzero(weights)
         np.add.at(dense, (np.searchsorted(used, corners[row, column]), row), weights[row, column])

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hund_tf.body.rules import require
+
 VAES = ("shape", "expression")
 _SKIPS = ("encoder_skip", "decoder_skip")
 
@@ -21,9 +23,8 @@ def read_pose_flows(arrays, parts):
         prefix = f"pose_{kind}_flow_"
         weights, biases = _layers(arrays, prefix)
         orders = _get(arrays, prefix + "orders").astype(np.int32)
-        if any(len(x) != len(orders) for x in weights + biases):
-            raise ValueError(f"Of a body, {prefix}weights and bias must have a row for each of {len(orders)} orders. "
-                             f"Received: {[x.shape for x in weights + biases]}.")
+        require(all(len(x) == len(orders) for x in weights + biases),
+                f"{prefix}weights and bias must have a row for each of {len(orders)} orders", [x.shape for x in weights + biases])
         networks = [[(w[c], b[c]) for w, b in zip(weights, biases)] for c in range(len(orders))]
         flows.update({part: (orders, networks) for part in parts if part.endswith(kind)})
     return flows
@@ -39,14 +40,21 @@ def pose_flow_arrays(kind, orders, networks):
     return arrays
 
 
-def read_vaes(arrays):
+def read_vaes(arrays, components):
     """VAEs of a file: dict from "shape" and "expression" to `(encoder, decoder, encoder_skip, decoder_skip)`, or empty.
 
+    Args:
+        arrays: dict, of the file.
+        components: dict, number of the mesh's shape and expression components.
+
     Raises:
-        ValueError: if a part of a group is missing.
+        ValueError: if a part of a group is missing, or a VAE has other components.
     """
     if not any(name.startswith(tuple(f"{vae}_vae_" for vae in VAES)) for name in arrays):
         return {}
+    for vae in VAES:
+        rows = len(_get(arrays, f"{vae}_vae_encoder_skip"))
+        require(rows == components[vae], f"{vae}_vae must have the {components[vae]} components of the meshes", rows)
     return {vae: (*(list(zip(*_layers(arrays, f"{vae}_vae_{part}_"))) for part in ("encoder", "decoder")),
                   *(_get(arrays, f"{vae}_vae_{skip}") for skip in _SKIPS)) for vae in VAES}
 
@@ -71,6 +79,7 @@ def _layers(arrays, prefix):
 
 
 def _get(arrays, name):
-    if name not in arrays:
-        raise ValueError(f"Of a body, learned priors must be whole. Missing: {name}.")
-    return arrays[name]
+    require(name in arrays, "learned priors must be whole", f"none named {name}")
+    value = arrays[name]
+    require(value.dtype.kind in "fiu" and np.all(np.isfinite(value)), f"{name} must hold finite numbers", f"dtype {value.dtype}")
+    return value

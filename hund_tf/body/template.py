@@ -2,6 +2,7 @@
 
 Any body that keeps the schema can take the place of the packaged one. Letters: J joints, K twist bones, V vertices,
 F faces, P keypoints, S shape and E expression codes. All lengths in metres; y up, the person facing +z, left at +x.
+Every rule stands in docs/bodies.md.
 
 | array | shape | what |
 |---|---|---|
@@ -32,16 +33,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hund_tf.body import learned_priors
+from hund_tf.body import learned_priors, npz, rules
+from hund_tf.body.rules import require as _require
 
 ASSETS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "assets", "body")
 DEFAULT_BODY = "makehuman"
 MESHES = ("full", "low")
 POSE_PARTS = ("body", "left_hand", "right_hand")
 MAX_PART_LABEL = 14
-_KEYS = ("joint_names", "parents", "joints_template", "joints_shape", "rest_rotations", "twist_joints", "twist_axes",
-         "twist_signs", "keypoint_names", "keypoint_joints", "keypoint_vertices", "keypoint_vertex_weights")
-_MESH_KEYS = ("vertices", "faces", "shape", "expression", "skin_joints", "skin_weights", "part_labels")
+_PRIOR_SIZES = {"body": 126, "left_hand": 90, "right_hand": 90}
+# Array: kind (t text, w whole numbers, r real numbers) and rank.
+_KEYS = {"joint_names": "t1", "parents": "w1", "joints_template": "r2", "joints_shape": "r3", "rest_rotations": "r3",
+         "twist_joints": "w2", "twist_axes": "r2", "twist_signs": "r1", "keypoint_names": "t1", "keypoint_joints": "r2",
+         "keypoint_vertices": "w2", "keypoint_vertex_weights": "r2"}
+_MESH_KEYS = {"vertices": "r2", "faces": "w2", "shape": "r3", "expression": "r3", "skin_joints": "w2", "skin_weights": "r2",
+              "part_labels": "w1"}
+_PRIOR_KEYS = {"mean": "r1", "factor": "r2"}
 
 
 class MeshTemplate(NamedTuple):
@@ -111,19 +118,19 @@ def load_template(path):
         ValueError: if an array is missing or breaks a rule, or the file is not the one its checksum was made of.
     """
     _check_digest(path)
-    with np.load(path, allow_pickle=False) as data:
-        arrays = dict(data)
-    return template_from_arrays(arrays)
+    return template_from_arrays(npz.read_arrays(path))
 
 
 def template_from_arrays(arrays):
     """Checks a dict of the schema's arrays; see `load_template`."""
-    needed = list(_KEYS) + [f"{mesh}_{key}" for mesh in MESHES for key in _MESH_KEYS]
-    needed += [f"pose_{part}_{key}" for part in POSE_PARTS for key in ("mean", "factor")]
+    needed = {**_KEYS, **{f"{mesh}_{key}": kind for mesh in MESHES for key, kind in _MESH_KEYS.items()},
+              **{f"pose_{part}_{key}": kind for part in POSE_PARTS for key, kind in _PRIOR_KEYS.items()}}
     missing = [key for key in needed if key not in arrays]
     if missing:
         raise ValueError(f"A body must hold every array of the schema. Missing: {missing}.")
-    arrays = {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in arrays.items()}
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite below
+        arrays = {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in arrays.items()}
+    arrays.update({key: rules.plain(key, arrays[key], *kind) for key, kind in needed.items()})
     joints, bones = len(arrays["joint_names"]), len(arrays["twist_joints"])
     shape_codes, points = len(arrays["joints_shape"]), len(arrays["keypoint_names"])
     _check_shape(arrays, "parents", (joints,))
@@ -134,20 +141,24 @@ def template_from_arrays(arrays):
     _check_shape(arrays, "twist_axes", (bones, 3))
     _check_shape(arrays, "twist_signs", (bones,))
     _check_shape(arrays, "keypoint_joints", (points, joints))
+    rules.check_joints(arrays)
     parents = arrays["parents"].astype(np.int32)
-    _require(parents[0] == -1 and np.all(parents[1:] >= 0) and np.all(parents < np.arange(joints)),
-             "parents must start with -1 and every parent must come before its child", parents.tolist())
     rest = arrays["rest_rotations"]
     worst = np.abs(rest @ rest.transpose(0, 2, 1) - np.eye(3)).max()
     _require(worst < 1e-3 and np.all(np.linalg.det(rest) > 0), "rest_rotations must be rotations",
              f"R R^T - 1 up to {worst:.3g}")
     _require(np.abs(arrays["joints_template"][0]).max() < 1e-4 and np.abs(arrays["joints_shape"][:, 0]).max() < 1e-4,
              "the pelvis must lie at the origin for every shape", arrays["joints_template"][0].tolist())
+    rules.check_twists(arrays)
+    rules.check_frame(arrays)
     meshes = {name: _mesh(arrays, name, joints + bones, shape_codes) for name in MESHES}
+    codes = {name: len(mesh.expression) for name, mesh in meshes.items()}
+    _require(len(set(codes.values())) == 1, "both meshes must have the same number of expression codes", codes)
     _check_keypoints(arrays, points, len(meshes["full"].vertices))
     priors = {}
     for part in POSE_PARTS:
         mean, factor = arrays[f"pose_{part}_mean"], arrays[f"pose_{part}_factor"]
+        _check_shape(arrays, f"pose_{part}_mean", (_PRIOR_SIZES[part],))
         _check_shape(arrays, f"pose_{part}_factor", (len(mean), len(mean)))
         _require(np.linalg.cond(factor) < 1e6, f"pose_{part}_factor must be invertible", f"condition {np.linalg.cond(factor):.3g}")
         priors[part] = (mean, factor)
@@ -156,7 +167,8 @@ def template_from_arrays(arrays):
         arrays["twist_joints"].astype(np.int32), arrays["twist_axes"], arrays["twist_signs"],
         tuple(map(str, arrays["keypoint_names"])), arrays["keypoint_joints"],
         arrays["keypoint_vertices"].astype(np.int32), arrays["keypoint_vertex_weights"], meshes, priors,
-        learned_priors.read_pose_flows(arrays, POSE_PARTS), learned_priors.read_vaes(arrays))
+        learned_priors.read_pose_flows(arrays, POSE_PARTS),
+        learned_priors.read_vaes(arrays, {"shape": shape_codes, "expression": codes["full"]}))
 
 
 def _mesh(arrays, name, skin_columns, shape_codes):
@@ -167,25 +179,31 @@ def _mesh(arrays, name, skin_columns, shape_codes):
     _check_shape(arrays, f"{name}_expression", (len(get["expression"]), count, 3))
     _check_shape(arrays, f"{name}_part_labels", (count,))
     _check_shape(arrays, f"{name}_skin_weights", get["skin_joints"].shape)
-    faces, labels = get["faces"].astype(np.int32), get["part_labels"].astype(np.int32)
-    _require(faces.ndim == 2 and faces.shape[1] == 3 and faces.min() >= 0 and faces.max() < count,
+    faces, labels = get["faces"], get["part_labels"]
+    _require(faces.shape[1] == 3 and faces.min() >= 0 and faces.max() < count,
              f"{name}_faces must be [F, 3] vertex numbers below {count}", f"{faces.shape}, {faces.min()}..{faces.max()}")
+    rules.check_surface(name, get["vertices"], faces)
     _require(labels.min() >= 1 and labels.max() <= MAX_PART_LABEL, f"{name}_part_labels must lie in 1..{MAX_PART_LABEL}",
              f"{labels.min()}..{labels.max()}")
-    columns, weights = get["skin_joints"].astype(np.int64), get["skin_weights"]
-    _require(columns.max() < skin_columns, f"{name}_skin_joints must lie below {skin_columns}", columns.max())
+    columns, weights = get["skin_joints"], get["skin_weights"]
+    _require(len(columns) == count, f"{name}_skin_joints must be [{count}, N]", columns.shape)
+    _require(columns.min() >= 0 and columns.max() < skin_columns, f"{name}_skin_joints must lie below {skin_columns} and not "
+             "below 0", f"{columns.min()}..{columns.max()}")
+    columns = columns.astype(np.int64)
     total = weights.sum(1, keepdims=True)
     _require(weights.min() >= 0 and np.abs(total - 1).max() < 1e-2, f"{name}_skin_weights must be positive and sum to 1",
              f"sums {total.min():.3f}..{total.max():.3f}")
     dense = np.zeros((count, skin_columns), np.float32)
     np.add.at(dense, (np.arange(count)[:, None], columns), weights / total)
-    return MeshTemplate(get["vertices"], faces, get["shape"], get["expression"], dense, labels)
+    return MeshTemplate(get["vertices"], faces.astype(np.int32), get["shape"], get["expression"], dense,
+                        labels.astype(np.int32))
 
 
 def _check_keypoints(arrays, points, vertex_count):
     corners = arrays["keypoint_vertices"]
-    _require(corners.ndim == 2 and len(corners) == points and corners.max() < vertex_count,
-             f"keypoint_vertices must be [{points}, C] vertex numbers below {vertex_count}", f"{corners.shape}, up to {corners.max()}")
+    _require(len(corners) == points and corners.min() >= 0 and corners.max() < vertex_count,
+             f"keypoint_vertices must be [{points}, C] vertex numbers below {vertex_count} and not below 0",
+             f"{corners.shape}, {corners.min()}..{corners.max()}")
     _check_shape(arrays, "keypoint_vertex_weights", corners.shape)
     total = arrays["keypoint_joints"].sum(1) + arrays["keypoint_vertex_weights"].sum(1)
     _require(np.abs(total - 1).max() < 1e-3, "the weights of each keypoint must sum to 1",
@@ -196,17 +214,15 @@ def _check_shape(arrays, name, expected):
     _require(arrays[name].shape == tuple(expected), f"{name} must be {list(expected)}", arrays[name].shape)
 
 
-def _require(holds, rule, received):
-    if not holds:
-        raise ValueError(f"Of a body, {rule}. Received: {received}.")
-
-
 def _check_digest(path):
     record = os.path.splitext(path)[0] + ".json"
     if not os.path.isfile(record):
         return
-    with open(record) as file:
-        expected = json.load(file)["sha256"]
+    with open(record, encoding="utf-8") as file:
+        try:
+            expected = json.load(file)["sha256"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{record} must be JSON with the sha256 of {path}. Received: something else.") from None
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
     if digest != expected:

@@ -7,13 +7,10 @@ Motion file: `quat_wxyz_local` `[N, 22, 4]`, local rotations relative to a T-pos
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hund_tf.body.rules import BODY_JOINTS
 from hund_tf.training import errors, joint_limits
 
 JOINTS = 22
-JOINT_NAMES = (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle", "spine3",
-    "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 MIRROR = np.array([0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20])
 LEGS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 LEFT_ARM, RIGHT_ARM = np.array([13, 16, 18, 20]), np.array([14, 17, 19, 21])
@@ -60,7 +57,7 @@ class MotionLibrary:
 
     def _implausible(self, clip_id, clips):
         """Clips whose limbs a retargeting twisted: too many joints are bent as no joint bends."""
-        within = joint_limits.within_limits(_matrices(self.quaternions), JOINT_NAMES).mean(1)
+        within = joint_limits.within_limits(_matrices(self.quaternions), BODY_JOINTS).mean(1)
         return {c for c in clips if within[clip_id == c].mean() < _MIN_WITHIN}
 
     def frames(self, count, split, rng):

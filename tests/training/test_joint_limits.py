@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from hund_tf.body.rules import BODY_JOINTS
 from hund_tf.training import joint_limits
-from hund_tf.training.poses import JOINT_NAMES
 
 
 def verdict(**turns):
     """Joints out of their limits, of the T-pose with some joints turned by rotation vectors, degrees."""
-    local = np.tile(np.eye(3), (1, len(JOINT_NAMES), 1, 1))
+    local = np.tile(np.eye(3), (1, len(BODY_JOINTS), 1, 1))
     for joint, turn in turns.items():
-        local[0, JOINT_NAMES.index(joint)] = Rotation.from_rotvec(turn, degrees=True).as_matrix()
-    within = joint_limits.within_limits(local, JOINT_NAMES)[0]
-    return {name for name, good in zip(JOINT_NAMES, within) if not good}
+        local[0, BODY_JOINTS.index(joint)] = Rotation.from_rotvec(turn, degrees=True).as_matrix()
+    within = joint_limits.within_limits(local, BODY_JOINTS)[0]
+    return {name for name, good in zip(BODY_JOINTS, within) if not good}
 
 
 @pytest.mark.parametrize("turns", [
@@ -35,7 +35,7 @@ def test_what_breaks_a_joint_is_not(joint, turn):
 
 
 def test_slack_widens_the_limits():
-    local = np.tile(np.eye(3), (1, len(JOINT_NAMES), 1, 1))
-    local[0, JOINT_NAMES.index("left_knee")] = Rotation.from_rotvec((-20, 0, 0), degrees=True).as_matrix()
-    assert not joint_limits.within_limits(local, JOINT_NAMES, slack=10).all()
-    assert joint_limits.within_limits(local, JOINT_NAMES, slack=25).all()
+    local = np.tile(np.eye(3), (1, len(BODY_JOINTS), 1, 1))
+    local[0, BODY_JOINTS.index("left_knee")] = Rotation.from_rotvec((-20, 0, 0), degrees=True).as_matrix()
+    assert not joint_limits.within_limits(local, BODY_JOINTS, slack=10).all()
+    assert joint_limits.within_limits(local, BODY_JOINTS, slack=25).all()
