@@ -1,112 +1,126 @@
-"""Measures speed: a cold start to the first files, then every part of one photo, median over repeats.
+"""Measures speed: the body and the rasterizer beside their peers, then one photo from a cold start and part by part.
 
-    python tools/benchmark.py [PHOTO] [--max-people 1] [--repeats 20]
+    python tools/benchmark.py [PHOTO] [--part geometry|photo] [--max-people 1] [--repeats 20] [--json FILE]
+
+The peers of the body are PyTorch packages of the `benchmark` extra; without them those times stay empty.
 """
 
 import argparse
+import concurrent.futures
 import json
+import multiprocessing
 import os
 import platform
-import resource
 import shlex
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from hund_tf import cli, images, outputs
+import benchmark_peers
 
-_WARM_UP = 3  # runs that are not counted: graphs are traced in the first
+from hund_tf import cli
+
+# Not measured in this run: PyTorch3D has no package for this Python. CPU build with torch 2.13, our low and full mesh.
+_RECORDED = """\
+PyTorch3D's soft rasterizer on 2 cores, recorded, not measured in this run (other sigma and coverage, so no ratio):
+
+| mesh, picture, batch, faces per pixel | forward, s | with gradient, s |
+|---|---|---|
+| low, 60x60, 32, 10 | 2.1 | 14.9 |
+| low, 60x60, 32, 50 | 3.9 | 28 |
+| full, 60x60, 1, 50 | 0.76 | 2.7 |
+| full, 240x240, 1, 50 | 6.2 | 27 |
+"""
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", nargs="?", default=cli.SAMPLE, help="default: the sample photo")
+    parser.add_argument("--part", choices=("geometry", "photo"), help="default: both")
     parser.add_argument("--preset", default="body")
-    parser.add_argument("--max-people", type=int, default=1, help="0: all (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--max-people", type=_count, default=1, help="0: all (default: %(default)s)")
+    parser.add_argument("--repeats", type=_positive, default=20)
     parser.add_argument("--no-cold", action="store_true", help="leave the cold start out")
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
+    parser.add_argument("--json", metavar="FILE", help="also write the times here")
     options = parser.parse_args(arguments)
+    if options.part != "geometry" and not os.path.isfile(options.photo):
+        parser.error(f"PHOTO must be a file. Received: {options.photo}")
     command = "python tools/benchmark.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     print(f"`{command.strip()}` on {_machine()}\n")
-    numbers = {}
-    if not options.no_cold:
-        numbers["cold"] = measure_cold_start(options.photo, options.preset, options.max_people)
-        print(_table("cold start: `hund reconstruct`", numbers["cold"], 2, "s"))
-    people, parts = measure_parts(options.photo, options.preset, options.max_people, options.repeats)
-    numbers["people"], numbers["parts"] = people, parts
-    milliseconds = {name: 1000 * seconds for name, seconds in parts.items()}
-    print(_table(f"one photo, {people} people, median of {options.repeats}", milliseconds, 1, "ms"))
-    numbers["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-    print(f"Peak memory: {numbers['peak_memory_mib']:.0f} MiB")
+    entries = []
+    if options.part != "photo":
+        missing = benchmark_peers.missing_packages()
+        if missing:
+            print(f"Not installed: {', '.join(missing)}. Those times stay empty; they need: {benchmark_peers.EXTRA}\n")
+        entries += measure_geometry(options.repeats)
+    if options.part != "geometry":
+        entries += measure_photo(options.photo, options.preset, options.max_people, options.repeats, not options.no_cold)
+    print(table(entries))
+    if options.part != "photo":
+        print("Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer without.\n"
+              "`_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.\n")
+        print(_RECORDED)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"command": command, "machine": _machine(), **numbers}, file, indent=1)
+            json.dump(entries, file, indent=1)
 
 
-def measure_cold_start(photo, preset, max_people):
-    """Seconds of `hund reconstruct` in a new process, from its start to its end, and of each part: dict."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hund_tf.cli", "reconstruct", photo, "--preset", preset, "--output", folder]
-        start = time.perf_counter()
-        subprocess.run(command + (["--max-people", str(max_people)] if max_people else []), stdout=subprocess.DEVNULL,
-                       check=True)
-        total = time.perf_counter() - start
-        (name,) = (file for file in os.listdir(folder) if file.endswith(".json"))
-        with open(os.path.join(folder, name), encoding="utf-8") as file:
-            parts = json.load(file)["timings"]
-    rest = total - sum(parts.values())
-    return {"start, imports, loading, writing, end": rest, **parts, "the whole command": total}
+def measure_geometry(repeats):
+    """Entries of body, rasterizer and a step's memory."""
+    return [*_in_new_process(_body_and_rasterizer, repeats), _in_new_process(_memory, repeats)]
 
 
-def measure_parts(photo, preset, max_people, repeats):
-    """Median seconds of each part of one photo in a warm process: `(number of people, dict)`."""
-    import hund_tf
-
-    hund_tf.start_quickly()
-    model = hund_tf.load_preset(preset)
-    runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(_WARM_UP + repeats):
-            times = {}
-            clock = _Lap()
-            pixels = images.read_image(photo)
-            times["read photo"] = clock.lap()
-            result = model.reconstruct(pixels, max_people=max_people or None)
-            whole = clock.lap()
-            times.update(result.timings)
-            times["reconstruct, whole call"] = whole
-            outputs.draw(result, pixels)
-            times["draw overlay"] = clock.lap()
-            outputs.write(result, pixels, folder, "x", photo, model.names, preset, ("json",))
-            times["write JSON"] = clock.lap()
-            outputs.write(result, pixels, folder, "x", photo, model.names, preset, ("glb",))
-            times["write GLB"] = clock.lap()
-            times["photo to files, all"] = sum(times[name] for name in (
-                "read photo", "reconstruct, whole call", "draw overlay", "write JSON", "write GLB"))
-            runs.append(times)
-    counted = runs[_WARM_UP:]
-    return len(result.people), {name: statistics.median(run[name] for run in counted) for name in counted[0]}
+def measure_photo(*arguments):
+    """Entries of one photo, see `benchmark_photo.measure`."""
+    return _in_new_process(_photo, *arguments)
 
 
-class _Lap:
-    def __init__(self):
-        self._last = time.perf_counter()
+def table(entries):
+    """The entries as a Markdown table."""
+    lines = ["| part | ours, ms | peer | peer, ms | ratio |", "|---|---|---|---|---|"]
+    for line in entries:
+        peer_ms, ratio = ("" if line[key] is None else f"{line[key]:.1f}" for key in ("peer_ms", "ratio"))
+        lines.append(f"| {line['name']} | {line['ours_ms']:.1f} | {line['peer'] or ''} | {peer_ms} | {ratio} |")
+    memory = [f"Peak memory of {line['name']}: {line['peak_memory_mib']:.0f} MiB" for line in entries
+              if "peak_memory_mib" in line]
+    return "\n".join([*lines, "", *memory])
 
-    def lap(self):
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        return seconds
+
+def _body_and_rasterizer(repeats):
+    import benchmark_geometry
+
+    return benchmark_geometry.measure(repeats)
 
 
-def _table(title, values, digits, unit):
-    lines = [f"| {title} | {unit} |", "|---|---|"]
-    lines += [f"| {name} | {value:.{digits}f} |" for name, value in values.items()]
-    return "\n".join(lines) + "\n"
+def _memory(repeats):
+    import benchmark_memory
+
+    return benchmark_memory.measure(repeats)
+
+
+def _photo(*arguments):
+    import benchmark_photo
+
+    return benchmark_photo.measure(*arguments)
+
+
+def _in_new_process(function, *arguments):
+    """One part must not see the threads, memory and libraries of another."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _positive(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return int(text)
+
+
+def _count(text):
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative. Received: {text}")
+    return int(text)
 
 
 def _machine():

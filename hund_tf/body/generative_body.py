@@ -95,19 +95,23 @@ class GenerativeBody(keras.layers.Layer):
         if mesh not in (None, *templates.MESHES):
             raise ValueError(f"mesh must be one of {templates.MESHES} or None. Received: {mesh!r}.")
         shape, expression = self.shape_codes.decode(shape), self.expression_codes.decode(expression)
-        heads = tf.reshape(tf.matmul(shape, self._joint_basis), [-1, len(self.parents), 3]) + self._joint_template
-        offsets = heads - tf.gather(heads, self._parents_or_self, axis=1)
-        offsets = rotations.rotate(tf.gather(self._rest, self._parents_or_self), offsets)
-        offsets = tf.concat([translation[:, None], offsets[:, 1:]], axis=1)
-        root = rotations.compose(rotations.matrix_from_6d(rotation)[:, None], local_rotations[:, :1])
-        turns, joints = kinematics.forward_kinematics(
-            tf.concat([root, local_rotations[:, 1:]], axis=1), offsets, self._steps)
-        transforms = self._skin_transforms(turns, joints, heads)
+        joint_count = len(self.parents)
+        heads = tf.reshape(tf.matmul(shape, self._joint_basis), [-1, joint_count, 3]) + self._joint_template
+        heads = tf.reshape(tf.transpose(tf.reshape(heads, [-1, 3])), [3, -1, joint_count])  # planes [3, B, J] from here on
+        parents = np.maximum(self.parents, 0)
+        offsets = rotations.rotate(kinematics.take_joints(self._rest_planes, parents),
+                                   heads - kinematics.take_joints(heads, parents))
+        offsets = tf.concat([tf.expand_dims(tf.transpose(translation), 2), offsets[..., 1:]], axis=2)
+        local = rotations.planes_from_matrix(local_rotations)
+        root = rotations.planes_from_matrix(tf.expand_dims(rotations.matrix_from_6d(rotation), 1))
+        local = tf.concat([rotations.compose(root, local[..., :1]), local[..., 1:]], axis=-1)
+        turns, places = kinematics.forward_kinematics(local, offsets, self._steps)
+        joints = rotations.points_from_planes(places)
+        transforms = self._skin_transforms(turns, places, heads)
         components = tf.concat([shape, expression], axis=-1)
-        keypoint_planes = self._posed("keypoints", transforms, components)  # [B, 3, U]
-        keypoints = tf.matmul(keypoint_planes, self._keypoint_vertex_weights)
-        keypoints = tf.transpose(keypoints, [0, 2, 1]) + tf.einsum("pj,bjc->bpc", self._keypoint_joints, joints)
-        vertices = None if mesh is None else tf.transpose(self._posed(mesh, transforms, components), [0, 2, 1])
+        keypoints = tf.matmul(self._skins["keypoints"].planes(components, transforms), self._keypoint_vertex_weights)
+        keypoints = tf.transpose(keypoints, [0, 2, 1]) + tf.matmul(self._keypoint_joints, joints)
+        vertices = None if mesh is None else self._skins[mesh].points(components, transforms)
         return BodyOutput(vertices, joints, keypoints, local_rotations)
 
     def rotations_from_theta(self, theta):
@@ -174,12 +178,11 @@ class GenerativeBody(keras.layers.Layer):
 
     def _make_constants(self, body):
         joints = len(body.parents)
-        self._parents_or_self = tf.constant(np.maximum(body.parents, 0))
-        self._rest = tf.constant(body.rest_rotations)
+        self._rest_planes = tf.constant(body.rest_rotations.transpose(1, 2, 0)[:, :, None])
         self._joint_template = tf.constant(body.joints_template)
         sizes = self.shape_codes.num_components, self.expression_codes.num_components
         self._joint_basis = tf.constant(body.joints_shape[:sizes[0]].reshape(-1, 3 * joints))
-        self._twist_axes, self._twist_signs = tf.constant(body.twist_axes), tf.constant(body.twist_signs)
+        self._twist_axes, self._twist_signs = tf.constant(body.twist_axes.T[:, None]), tf.constant(body.twist_signs)
         self._keypoint_joints = tf.constant(body.keypoint_joints)
         full = body.meshes["full"]
         corners, weights = body.keypoint_vertices, body.keypoint_vertex_weights
@@ -188,26 +191,21 @@ class GenerativeBody(keras.layers.Layer):
         row, column = np.nonzero(weights)
         np.add.at(dense, (np.searchsorted(used, corners[row, column]), row), weights[row, column])
         self._keypoint_vertex_weights = tf.constant(dense)
-        self._planes = {name: _planes(mesh, *sizes) for name, mesh in body.meshes.items()}
-        self._planes["keypoints"] = _planes(full._replace(
+        self._skins = {name: _skinned(mesh, *sizes) for name, mesh in body.meshes.items()}
+        self._skins["keypoints"] = _skinned(full._replace(
             vertices=full.vertices[used], shape=full.shape[:, used], expression=full.expression[:, used],
             skin_weights=full.skin_weights[used]), *sizes)
 
-    def _skin_transforms(self, turns, joints, heads):
-        """Transforms `[B, 12, J + K]` of joints and twist bones."""
-        turns = rotations.compose(turns, self._rest[None])
+    def _skin_transforms(self, turns, places, heads):
+        """Transforms `[B, 12, J + K]` of joints and twist bones from planes."""
+        turns = rotations.compose(turns, self._rest_planes)
         base, start, end = self._template.twist_joints.T
-        relative = tf.matmul(tf.gather(turns, start, axis=1), tf.gather(turns, end, axis=1), transpose_a=True)
-        twist = rotations.half_twist(relative, self._twist_axes, self._twist_signs)
-        twisted = rotations.compose(tf.gather(turns, base, axis=1), twist)
+        take = kinematics.take_joints
+        relative = rotations.compose(tf.transpose(take(turns, start), [1, 0, 2, 3]), take(turns, end))
+        twisted = rotations.half_twist(relative, self._twist_axes, self._twist_signs)
+        twisted = rotations.compose(take(turns, base), twisted)
         return skinning.bone_transforms(
-            tf.concat([turns, twisted], axis=1), tf.concat([joints, tf.gather(joints, base, axis=1)], axis=1),
-            tf.concat([heads, tf.gather(heads, base, axis=1)], axis=1))
-
-    def _posed(self, name, transforms, components):
-        template, basis, weights = self._planes[name]
-        planes = tf.reshape(tf.matmul(components, basis), [-1, 3, template.shape[-1]]) + template
-        return skinning.skin_planes(transforms, weights, planes)
+            tf.concat([turns, twisted], axis=-1), *(tf.concat([x, take(x, base)], axis=-1) for x in (places, heads)))
 
 
 def _finger_joints(names, side):
@@ -223,8 +221,7 @@ def _chosen(name, value, choices, learned, asset):
     return value
 
 
-def _planes(mesh, shape, expression):
-    """Template `[3, V]`, basis of S shape and E expression components `[S + E, 3 V]`, weights `[J + K, V]`."""
-    basis = np.concatenate([mesh.shape[:shape], mesh.expression[:expression]]).transpose(0, 2, 1)
-    return (tf.constant(np.ascontiguousarray(mesh.vertices.T)), tf.constant(basis.reshape(len(basis), -1)),
-            tf.constant(np.ascontiguousarray(mesh.skin_weights.T)))
+def _skinned(mesh, shape, expression):
+    """The mesh with its first shape and expression components."""
+    basis = np.concatenate([mesh.shape[:shape], mesh.expression[:expression]])
+    return skinning.SkinnedPoints(mesh.vertices, basis, mesh.skin_weights)

@@ -1,4 +1,7 @@
-"""Forward kinematics: local rotations and bone offsets in, global rotations and joint positions out."""
+"""Forward kinematics: local rotations and bone offsets in, global rotations and joint positions out.
+
+Rotations and points are planes, see `rotations.py`.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -34,21 +37,37 @@ def forward_kinematics(local_rotations, offsets, steps):
     A tree of depth 11 takes 4 products over all joints instead of 11 levels or 63 single ones.
 
     Args:
-        local_rotations: `[B, J, 3, 3]`, of each joint relative to its parent.
-        offsets: `[B, J, 3]`, from the parent's joint to the joint in the parent's frame, metres; of the
+        local_rotations: planes `[3, 3, B, J]`, of each joint relative to its parent.
+        offsets: planes `[3, B, J]`, from the parent's joint to the joint in the parent's frame, metres; of the
             root: its position.
         steps: from `ancestor_steps`.
 
     Returns:
-        `(global_rotations [B, J, 3, 3], positions [B, J, 3])`.
+        `(global_rotations [3, 3, B, J], positions [3, B, J])`.
     """
-    joints = offsets.shape[1]
-    batch = tf.shape(offsets)[0]
-    identity = tf.tile(tf.eye(3, dtype=offsets.dtype)[None, None], [batch, 1, 1, 1])
-    turn = tf.concat([local_rotations, identity], axis=1)
-    place = tf.concat([offsets, tf.zeros_like(offsets[:, :1])], axis=1)
+    joints = offsets.shape[-1]
+    zero = tf.zeros_like(offsets[..., :1])
+    identity = tf.reshape(tf.eye(3, dtype=offsets.dtype), [3, 3, 1, 1]) + zero
+    turn = tf.concat([local_rotations, identity], axis=-1)
+    place = tf.concat([offsets, zero], axis=-1)
     for above in steps:
-        turn_above = tf.gather(turn, above, axis=1)
-        place = rotations.rotate(turn_above, place) + tf.gather(place, above, axis=1)
+        turn_above = take_joints(turn, above)
+        place = rotations.rotate(turn_above, place) + take_joints(place, above)
         turn = rotations.compose(turn_above, turn)
-    return turn[:, :joints], place[:, :joints]
+    return turn[..., :joints], place[..., :joints]
+
+
+def take_joints(planes, joints):
+    """Picks joints: `[..., J]` and int `[K]` -> `[..., K]`; its gradient is one matrix product instead of a scatter."""
+    count = planes.shape[-1]
+
+    @tf.custom_gradient
+    def take(planes):
+        def gradient(upstream):
+            chosen = tf.one_hot(joints, count, dtype=upstream.dtype)
+            summed = tf.matmul(tf.reshape(upstream, [-1, len(joints)]), chosen)
+            return tf.reshape(summed, tf.shape(planes))
+
+        return tf.gather(planes, joints, axis=-1), gradient
+
+    return take(planes)

@@ -53,9 +53,19 @@ def test_values_and_gradients_stay_finite_where_columns_vanish_or_agree(six):
 
 def test_compose_and_rotate_equal_matrix_products():
     a, b = random_rotations(4), random_rotations(5)
-    np.testing.assert_allclose(rotations.compose(a, b), a @ b, atol=1e-12)
     points = tf.constant(np.random.default_rng(6).normal(size=(5, 3)))
-    np.testing.assert_allclose(rotations.rotate(a, points), (a @ points[..., None])[..., 0], atol=1e-12)
+    planes = tf.transpose(a, [1, 2, 0])
+    composed = rotations.compose(planes, tf.transpose(b, [1, 2, 0]))
+    np.testing.assert_allclose(tf.transpose(composed, [2, 0, 1]), a @ b, atol=1e-12)
+    rotated = rotations.rotate(planes, tf.transpose(points))
+    np.testing.assert_allclose(tf.transpose(rotated), (a @ points[..., None])[..., 0], atol=1e-12)
+
+
+def test_planes_hold_each_entry_of_all_joints():
+    matrices = tf.reshape(tf.range(2 * 4 * 9), [2, 4, 3, 3])
+    planes = rotations.planes_from_matrix(matrices)
+    np.testing.assert_array_equal(planes, np.transpose(matrices, [2, 3, 0, 1]))
+    np.testing.assert_array_equal(rotations.points_from_planes(planes[1]), matrices[:, :, 1])
 
 
 def test_mirror_is_a_conjugation_with_the_flip_of_x():
