@@ -16,7 +16,7 @@ LEGS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 LEFT_ARM, RIGHT_ARM = np.array([13, 16, 18, 20]), np.array([14, 17, 19, 21])
 SPINE = np.array([3, 6, 9, 12, 15])
 HELD_OUT_SHARE = 0.15
-_MIN_WITHIN = 0.93  # share of a clip's joints that must be within anatomical limits
+_MIN_WITHIN = 0.94  # share of a clip's joints that must be within anatomical limits
 _WALK_WEIGHT = 0.3  # walking is over-represented in free motion capture
 _KEYS = ("quat_wxyz_local", "clip_id", "clip_names")
 
@@ -39,9 +39,10 @@ class MotionLibrary:
                 raise ValueError(f"A motion file must hold {_KEYS}. {path} lacks {missing}.")
             quaternions = data["quat_wxyz_local"].astype(np.float64)
             clip_id, names = data["clip_id"], [str(name) for name in data["clip_names"]]
+            source = data["source_id"] if "source_id" in data else np.zeros(len(clip_id), int)
         if quaternions.shape[1:] != (JOINTS, 4):
             raise ValueError(errors.expected("quat_wxyz_local", "[N, 22, 4]", quaternions.shape))
-        self.quaternions = straightened(quaternions)
+        self.quaternions = collars_at_rest(straightened(quaternions), source)
         clips = np.unique(clip_id)
         bad = self._implausible(clip_id, clips)
         held_out = np.random.default_rng(seed).choice(clips, int(HELD_OUT_SHARE * len(clips)), replace=False)
@@ -116,6 +117,22 @@ def straightened(pose):
     for i, hip in enumerate((1, 2)):
         result[:, hip] = _wxyz(Rotation.from_matrix(change @ pelvis @ hips[:, i]))
     result[:, [3, 6, 9]] = _wxyz(Rotation.from_rotvec(chest.as_rotvec() / 3))[:, None]
+    return result
+
+
+def collars_at_rest(pose, source):
+    """Collars that rest where the body's do: `[N, 22, 4]` wxyz and int `[N]` -> the same directions of the arms.
+
+    Rigs put the inner end of the collar bone where they like, so the same shoulders come with collars turned by up to 40
+    degrees. Of each source the mean turn is taken for rest.
+    """
+    result = pose.copy()
+    for collar, shoulder in ((13, 16), (14, 17)):
+        for rig in np.unique(source):
+            rows = source == rig
+            turn, arm = _rotations(pose[rows, collar]), _rotations(pose[rows, shoulder])
+            rested = turn * turn.mean().inv()
+            result[rows, collar], result[rows, shoulder] = _wxyz(rested), _wxyz(rested.inv() * turn * arm)
     return result
 
 

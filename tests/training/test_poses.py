@@ -69,6 +69,19 @@ def test_spine_shares_its_bend_equally():
     np.testing.assert_allclose(straight[:, 6], straight[:, 9])
 
 
+def test_collars_rest_at_the_mean_of_their_rig_and_arms_stay():
+    pose, source = random_poses(40, 0.2), np.repeat([0, 1], 20)
+    offset = Rotation.from_rotvec([0.1, -0.6, 0.4])
+    pose[20:, 13] = poses._wxyz(poses._rotations(pose[20:, 13]) * offset)
+    rested = poses.collars_at_rest(pose, source)
+    before, after = (poses._matrices(p) for p in (pose, rested))
+    np.testing.assert_allclose(after[:, 13] @ after[:, 16], before[:, 13] @ before[:, 16], atol=1e-9)
+    np.testing.assert_allclose(after[:, 14] @ after[:, 17], before[:, 14] @ before[:, 17], atol=1e-9)
+    for rig in (0, 1):
+        mean = Rotation.from_matrix(after[source == rig, 13]).mean().magnitude()
+        assert mean < 0.03
+
+
 def test_clips_with_broken_limbs_are_left_out(tmp_path):
     mixed = np.concatenate([random_poses(10, 3.0 if clip % 2 else 0.1) for clip in range(20)])
     library = poses.MotionLibrary(save_motion(tmp_path / "mixed.npz", mixed))
