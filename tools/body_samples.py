@@ -1,8 +1,8 @@
 """Draws bodies from a simple distribution of people: phenotypes in, MakeHuman shapes out.
 
 The population: as many women as men, nine adults (18 to 80 years) to one child (2 to 17). Stature is normal about
-a mean per sex and age with the spread of large surveys; MakeHuman's height detail is solved for it. Weight, muscle,
-proportions and limb lengths are drawn about MakeHuman's averages.
+a mean per sex and age with the spread of large surveys; MakeHuman's height detail is solved for it. Muscle,
+proportions and limb lengths are drawn about MakeHuman's averages, weight so that the mean adult has a usual body mass index.
 """
 
 import os
@@ -18,6 +18,7 @@ _STATURE_AGES = (2, 3, 5, 8, 10, 12, 14, 16, 18, 50, 80)
 _STATURE = ((0.86, 0.95, 1.09, 1.27, 1.38, 1.51, 1.60, 1.625, 1.635, 1.63, 1.58),
             (0.87, 0.96, 1.10, 1.28, 1.38, 1.49, 1.63, 1.73, 1.765, 1.76, 1.71))
 _STATURE_SPREAD = 0.041
+_ADULT_WEIGHT = 0.74  # of MakeHuman's weight detail: its middle has a body mass index of 21, adults have 24 to 25 (NCD-RisC, 2016)
 _LOCAL = (  # pairs of targets "-incr"/"-decr" that change proportions, drawn N(0, spread)
     ("arms/measure-upperarm-length", 0.35), ("arms/measure-lowerarm-length", 0.35),
     ("legs/measure-upperleg-height", 0.35), ("legs/measure-lowerleg-height", 0.35),
@@ -38,7 +39,7 @@ def sample_phenotypes(count, rng):
         return np.clip(rng.normal(mean, spread, count), 0, 1)
 
     return {"gender": gender, "age": np.interp(years, _AGE_YEARS, makehuman.AGE_ANCHORS),
-            "weight": np.clip(0.5 + 0.22 * rng.normal(size=count) + 0.05 * rng.exponential(size=count), 0, 1),
+            "weight": np.clip(np.where(years < 18, 0.5, _ADULT_WEIGHT) + 0.25 * rng.normal(size=count), 0, 1),
             "muscle": level(0.5, 0.18), "proportions": level(0.5, 0.2), "cup": level(0.5, 0.2),
             "firmness": level(0.5, 0.2), "race": rng.dirichlet([1, 1, 1], count), "stature": stature,
             "years": years}

@@ -12,21 +12,23 @@ class AffinePoseFlow:
     Args:
         mean: `[D]`, mean 6D rotations, joints one after the other.
         factor: `[D, D]`, invertible; its rows are the poses' principal changes.
+        dtype: of the computation. The way there and back is exact but for rounding: of codes to 1e-4 in float32.
 
     Raises:
         ValueError: if the shapes do not fit.
     """
 
-    def __init__(self, mean, factor):
+    def __init__(self, mean, factor, dtype=tf.float32):
         mean, factor = np.asarray(mean, np.float32), np.asarray(factor, np.float32)
         if mean.ndim != 1 or factor.shape != (len(mean), len(mean)):
             raise ValueError(f"mean must be [D] and factor [D, D]. Received: {mean.shape}, {factor.shape}.")
         self.dim = len(mean)
         exact = factor.astype(np.float64)
-        self._log_volume = np.float32(np.linalg.slogdet(exact)[1])
+        self.dtype = tf.as_dtype(dtype)
+        self._log_volume = self.dtype.as_numpy_dtype(np.linalg.slogdet(exact)[1])
         with tf.init_scope():
-            self._mean, self._factor = tf.constant(mean), tf.constant(factor)
-            self._inverse = tf.constant(np.linalg.inv(exact).astype(np.float32))
+            self._mean, self._factor, self._inverse = (
+                tf.constant(x, self.dtype) for x in (mean, factor, np.linalg.inv(exact)))
 
     def forward(self, theta):
         """Codes `[B, D]` -> 6D rotations `[B, D]`; not yet orthonormal."""
@@ -49,7 +51,7 @@ class PoseFlow:
     are closed forms; the couplings are TensorFlow Probability's `RealNVP`.
 
     Args:
-        affine: `AffinePoseFlow`, the last step from codes to rotations.
+        affine: `AffinePoseFlow`, the last step from codes to rotations; its dtype is that of the flow.
         orders: int `[C, D]`, a permutation for each of C couplings.
         networks: C lists of `(weights [I, O], bias [O])`, float; the last gives shifts, then log scales before they are
             limited to `MAX_LOG_SCALE`, of the D - D // 2 numbers that change.
@@ -65,7 +67,7 @@ class PoseFlow:
         self.dim, self._affine = affine.dim, affine
         _check_couplings(affine.dim, orders, networks)
         with tf.init_scope():
-            networks = [[(tf.constant(w, tf.float32), tf.constant(b, tf.float32)) for w, b in network]
+            networks = [[(tf.constant(w, affine.dtype), tf.constant(b, affine.dtype)) for w, b in network]
                         for network in networks]
         self._couplings = couplings(orders, networks)
 
@@ -98,7 +100,7 @@ def couplings(orders, networks):
 
 def standard_normal_log_prob(codes):
     """Log density of N(0, I): `[B, D]` -> `[B]`."""
-    return -0.5 * (tf.reduce_sum(tf.square(codes), axis=-1) + codes.shape[-1] * np.float32(np.log(2 * np.pi)))
+    return -0.5 * tf.reduce_sum(tf.square(codes) + tf.cast(np.log(2 * np.pi), codes.dtype), axis=-1)
 
 
 def _shift_and_log_scale(network):

@@ -58,13 +58,22 @@ def test_log_density_has_the_volume_of_the_jacobian(seed):
 
 def test_packaged_flow_has_the_volume_of_its_jacobian(flows):
     theta = tf.constant(codes(126, 2))
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(theta)
         rotations = flows["body"].forward(theta)
     jacobian = tape.batch_jacobian(rotations, theta, experimental_use_pfor=False).numpy().astype(np.float64)
     normal = -0.5 * (np.square(theta.numpy()).sum(1) + 126 * np.log(2 * np.pi))
     expected = normal - np.linalg.slogdet(jacobian)[1]
     np.testing.assert_allclose(flows["body"].log_prob(tf.constant(rotations.numpy())), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", template.POSE_PARTS)
+def test_packaged_flows_invert_exactly_in_float64(part):
+    body = template.load_template(template.find_body())
+    flow = PoseFlow(AffinePoseFlow(*body.pose_priors[part], dtype=tf.float64), *body.pose_flows[part])
+    theta = codes(flow.dim, 500).astype(np.float64)
+    rotations = flow.forward(tf.constant(theta)).numpy()
+    np.testing.assert_allclose(flow.inverse(tf.constant(rotations)), theta, atol=1e-8)
 
 
 @pytest.mark.parametrize("part", template.POSE_PARTS)
@@ -100,7 +109,7 @@ def test_wrong_shapes_are_refused():
         AffinePoseFlow(np.zeros(3), np.eye(2))
     with pytest.raises(ValueError, match=r"orders must be \[C, 4\], permutations"):
         PoseFlow(affine, [[0, 1, 2, 2]], [network])
-    with pytest.raises(ValueError, match="one for each of 2 networks"):
+    with pytest.raises(ValueError, match=r"one for each of C networks. Received: \(1, 4\) and 2"):
         PoseFlow(affine, [[0, 1, 2, 3]], [network, network])
     with pytest.raises(ValueError, match="must read 2 and give 4"):
         PoseFlow(affine, [[0, 1, 2, 3]], [[(np.zeros((2, 3)), np.zeros(3))]])
