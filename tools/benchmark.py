@@ -15,6 +15,8 @@ import shlex
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# PyTorch's threads wait for each other by spinning, which makes them several times slower where others use the cores too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import benchmark_peers
 
@@ -125,7 +127,7 @@ def _count(text):
 
 def _machine():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}"
+    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, load before it {os.getloadavg()[0]:.1f}"
 
 
 if __name__ == "__main__":
