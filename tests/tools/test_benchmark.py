@@ -47,7 +47,8 @@ def geometry(monkeypatch):
 def stubs(monkeypatch):
     lines = [benchmark_timing.entry(name, 2.0, "peer", 10.0) for name in NAMES]
     monkeypatch.setattr(benchmark, "measure_geometry", lambda repeats: lines)
-    monkeypatch.setattr(benchmark, "measure_photo", lambda *arguments: [benchmark_timing.entry("photo: detection", 5.0)])
+    photo = [benchmark_timing.entry("photo: detection", 5.0)]
+    monkeypatch.setattr(benchmark, "measure_photo", lambda *arguments: photo)
 
 
 def small_body():
