@@ -22,6 +22,12 @@ import benchmark_peers
 
 from hund_tf import cli
 
+_NOTES = """\
+Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer without.
+`_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.
+The dense rasterizer draws strips, since more does not fit into memory; some are timed and scaled to all, and
+for the gradient it works each picture out twice.
+"""
 # Not measured in this run: PyTorch3D has no package for this Python. CPU build with torch 2.13, our low and full mesh.
 _RECORDED = """\
 PyTorch3D's soft rasterizer on 2 cores, recorded, not measured in this run (other sigma and coverage, so no ratio):
@@ -60,10 +66,7 @@ def main(arguments=None):
                                  not options.no_cold)
     print(table(entries))
     if options.part != "photo":
-        print("Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer\n"
-              "without. `_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.\n"
-              "The dense rasterizer draws strips, since more does not fit into memory; some are timed and scaled to all, and\n"
-              "for the gradient it works each picture out twice.\n")
+        print(_NOTES)
         print(_RECORDED)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
