@@ -15,11 +15,19 @@ import shlex
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# PyTorch's threads wait for each other by spinning, several times slower where others use the cores too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import benchmark_peers
 
 from hund_tf import cli
 
+_NOTES = """\
+Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer without.
+`_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.
+The dense rasterizer draws strips, since more does not fit into memory; some are timed and scaled to all, and
+for the gradient it works each picture out twice.
+"""
 # Not measured in this run: PyTorch3D has no package for this Python. CPU build with torch 2.13, our low and full mesh.
 _RECORDED = """\
 PyTorch3D's soft rasterizer on 2 cores, recorded, not measured in this run (other sigma and coverage, so no ratio):
@@ -54,11 +62,11 @@ def main(arguments=None):
             print(f"Not installed: {', '.join(missing)}. Those times stay empty; they need: {benchmark_peers.EXTRA}\n")
         entries += measure_geometry(options.repeats)
     if options.part != "geometry":
-        entries += measure_photo(options.photo, options.preset, options.max_people, options.repeats, not options.no_cold)
+        entries += measure_photo(options.photo, options.preset, options.max_people, options.repeats,
+                                 not options.no_cold)
     print(table(entries))
     if options.part != "photo":
-        print("Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer without.\n"
-              "`_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.\n")
+        print(_NOTES)
         print(_RECORDED)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
@@ -125,7 +133,8 @@ def _count(text):
 
 def _machine():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}"
+    load = os.getloadavg()[0]
+    return f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, load before it {load:.1f}"
 
 
 if __name__ == "__main__":

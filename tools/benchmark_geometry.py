@@ -17,7 +17,7 @@ from hund_tf.state import EXPRESSION, SHAPE, THETA, ModelState
 THREADS = 2
 BATCH = 32
 DENSE_RASTERIZER = "the same formula, dense, in TensorFlow"
-_DENSE_CELLS = 2_000_000  # faces times pixels that the dense rasterizer gets at once, where a row has fewer: a GB in its gradient
+_DENSE_CELLS = 2_000_000  # faces times pixels drawn densely at once, where a row has fewer: a GB in the gradient
 _DENSE_STRIPS = 8  # timed ones
 
 
@@ -36,7 +36,8 @@ def measure_body(body, repeats):
     for name, batch, wants_gradient in (("body_forward_b32", BATCH, False), ("body_forward_b1", 1, False),
                                         ("body_gradient_b32", BATCH, True)):
         run = body_gradient if wants_gradient else body_vertices
-        calls = {"xla": compiled(run(body), random_state(batch), True), "graph": compiled(run(body), random_state(batch), False)}
+        calls = {"xla": compiled(run(body), random_state(batch), True),
+                 "graph": compiled(run(body), random_state(batch), False)}
         if "torch" not in missing:
             asset = template.load_template(template.find_body(body.asset))
             calls["dense"] = benchmark_peers.dense_body(asset, batch, THREADS)[wants_gradient]
@@ -76,7 +77,8 @@ def measure_rasterizer(body, repeats):
 def random_state(batch, seed=0):
     """Random codes: `ModelState` of tensors."""
     rng = np.random.default_rng(seed)
-    return ModelState(*(tf.constant(rng.normal(size=(batch, size)), tf.float32) for size in (THETA, SHAPE, EXPRESSION, 6, 3)))
+    sizes = THETA, SHAPE, EXPRESSION, 6, 3
+    return ModelState(*(tf.constant(rng.normal(size=(batch, size)), tf.float32) for size in sizes))
 
 
 def standing_people(body, mesh, size, batch):
@@ -123,7 +125,8 @@ def dense_rasterizer(vertices, faces, labels, intrinsics, layer, wants_gradient)
     """
     size = layer.image_size
     settings = {name: layer.get_config()[name] for name in ("sigma", "gamma", "background", "near", "far")}
-    rows = max(rows for rows in range(1, size + 1) if size % rows == 0 and (rows == 1 or rows * size * len(faces) <= _DENSE_CELLS))
+    most = max(1, _DENSE_CELLS // (size * len(faces)))
+    rows = max(rows for rows in range(1, size + 1) if size % rows == 0 and rows <= most)
     strips = [(image, top) for image in range(len(vertices)) for top in range(0, size, rows)]
     chosen = strips[::max(1, len(strips) // _DENSE_STRIPS)]
 

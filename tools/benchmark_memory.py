@@ -16,7 +16,8 @@ BATCH, SIZE = 32, 60
 def measure(repeats):
     """An `entry` with `peak_memory_mib`. Call it in a fresh process.
 
-    The step, batch 32: the low mesh posed from codes, its soft picture of 60x60 pixels and 15 labels, gradients to all codes.
+    The step, batch 32: the low mesh posed from codes, its soft picture of 60x60 pixels and 15 labels, gradients to all
+    codes.
     """
     body, rasterizer = GenerativeBody.from_asset(), SoftRasterizer(SIZE)
     faces, labels = body.faces("low"), np.eye(15, dtype=np.float32)[body.part_labels("low")]
@@ -41,7 +42,8 @@ def measure(repeats):
 
 def _peak_memory_mib():
     try:
-        with open("/proc/self/status", encoding="ascii") as file:  # what `resource` says may be that of the parent process
+        # What `resource` says may be that of the parent process.
+        with open("/proc/self/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
     except FileNotFoundError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

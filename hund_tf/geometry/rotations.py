@@ -1,8 +1,8 @@
 """Rotations: 6D to matrix and back, mirror images, products, and the share of a twist.
 
 A 6D rotation is the first two columns of its matrix, one after the other: `[R[:, 0], R[:, 1]]`.
-Products and twists take planes, matrices `[3, 3, ...]` and points `[3, ...]`: each entry is one long row of numbers for all
-bodies and joints, which a CPU adds and multiplies several times as fast as many small matrices.
+Products and twists take planes, matrices `[3, 3, ...]` and points `[3, ...]`: each entry is one long row of numbers for
+all bodies and joints, which a CPU adds and multiplies several times as fast as many small matrices.
 Source: Zhou et al., On the Continuity of Rotation Representations, CVPR 2019.
 """
 

@@ -76,7 +76,8 @@ def test_gradients_match_finite_differences():
 
 def test_taken_joints_hand_their_gradients_back():
     values = tf.constant(np.random.default_rng(2).normal(size=(2, 5)))
-    exact, numeric = tf.test.compute_gradient(lambda x: tf.square(kinematics.take_joints(x, [3, 0, 3])), [values], delta=1e-6)
+    exact, numeric = tf.test.compute_gradient(
+        lambda x: tf.square(kinematics.take_joints(x, [3, 0, 3])), [values], delta=1e-6)
     np.testing.assert_allclose(exact[0], numeric[0], atol=1e-8)  # joint 3 is met twice, joint 1 never
     np.testing.assert_array_equal(kinematics.take_joints(values, [3, 0, 3]), values.numpy()[:, [3, 0, 3]])
 
@@ -95,4 +96,5 @@ def test_runs_of_points_change_nothing(run):
     blended = np.einsum("vj,bcrj->bvcr", weights, transforms.reshape(5, 4, 3, 4))
     expected = np.einsum("bvcr,bvc->bvr", blended[:, :, :3], shaped) + blended[:, :, 3]
     np.testing.assert_allclose(posed, expected, atol=1e-12)
-    np.testing.assert_array_equal(skinned.planes(tf.constant(codes), tf.constant(transforms)), np.transpose(posed, [0, 2, 1]))
+    planes_posed = skinned.planes(tf.constant(codes), tf.constant(transforms))
+    np.testing.assert_array_equal(planes_posed, np.transpose(posed, [0, 2, 1]))
