@@ -1,18 +1,19 @@
-"""What all faces together do to every pixel: corners in the picture in, sums over faces out, and their gradient.
+"""What all faces together make of every pixel: vertices in the picture in, labels and visibility out, with gradient.
 
-Pictures are worked on one after the other, two at a time, so that all of one stays in the caches: the tiles of its
-faces (`tiles`), distances and weights at their pixels (`triangles`), and weighted bin counts that sum over faces.
-The gradient computes the tiles anew: nothing larger than a picture is kept between the two.
+One picture after the other, two side by side, so that all of one stays in the caches: the tiles of its faces
+(`tiles`), distances and weights at their pixels (`triangles`), and weighted bin counts that sum over faces. The
+gradient works the tiles out anew, so nothing larger than the pictures is kept for it.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
 from hund_tf.geometry import tiles, triangles
 
 _MAX_LOGIT = 320.0  # exp of it, times the faces at a pixel, is a finite float64
-_AT_ONCE = 2  # pictures; more gain nothing on a few cores and take memory
+_AT_ONCE = 2  # pictures; more gained nothing on two cores and take memory
+_MOST_CHANCE = {tf.float32: 1.0 - 2.0 ** -24, tf.float64: 1.0 - 2.0 ** -53}  # the last numbers below 1
 
 
 class Raster(NamedTuple):
@@ -23,8 +24,9 @@ class Raster(NamedTuple):
         channels: int, C, labels.
         sigma: float, squared pixels.
         cutoff: float; pixels where D is less are untouched.
-        reach: float, pixels; how far from a face D = cutoff is.
+        reach: float, pixels; how far from a face D is `cutoff`.
         per_metre: float, units of the exponent per metre of depth.
+        background_depth: float, metres.
     """
 
     height: int
@@ -34,33 +36,32 @@ class Raster(NamedTuple):
     cutoff: float
     reach: float
     per_metre: float
+    background_depth: float
 
 
 class Entries(NamedTuple):
-    """What to draw: E rows, whole faces, or parts of faces that have one label.
+    """What is drawn: E rows, faces or, with constant one-hot labels, parts of faces that have one label.
 
-    With constant one-hot labels, a face whose corners have several labels appears once for each, with the corners of
-    that label marked; only its first row counts for alpha.
+    A face whose corners have several labels then appears once for each; only its first row counts for alpha.
 
     Fields:
-        corners: int32 `[3, E]`, vertex numbers.
-        counts: `[E]`, 1 in the first row of a face, else 0; None if every row is a face.
-        label, share: int32 `[E]` and `[3, E]`, the label of the row, and 1 where the corner has it; or None.
-        vectors: `[C, 3, E]`, labels of the corners, where labels are not constant and one-hot; or None.
+        corners: int32 `[E, 3]`, vertex numbers.
+        label: int32 `[E]`, or None.
+        share: `[E, 4]`, 1 where a corner has the label, else 0; then 1 in the first row of a face, else 0; or None.
+        vectors: `[E, C, 3]`, labels of the corners, where they are not constant and one-hot, or None.
     """
 
     corners: tf.Tensor
-    counts: tf.Tensor
-    label: tf.Tensor
-    share: tf.Tensor
-    vectors: tf.Tensor
+    label: Optional[tf.Tensor]
+    share: Optional[tf.Tensor]
+    vectors: Optional[tf.Tensor]
 
 
 class Scene(NamedTuple):
     """Projected vertices.
 
     Fields:
-        vertices: `[B, 3, V]`, x and y in pixels, 1 / depth.
+        vertices: `[B, V, 3]`, x and y in pixels, 1 / depth.
         seen: bool `[B, V]`; faces with another corner are left out.
         middle: `[B]`, metres, the depth that gets weight 1.
     """
@@ -70,8 +71,9 @@ class Scene(NamedTuple):
     middle: tf.Tensor
 
 
-def pixel_sums(scene, entries, raster):
-    """Sums over faces.
+@tf.function(autograph=False, reduce_retracing=True)
+def render(scene, entries, raster):
+    """Draws a scene.
 
     Args:
         scene: `Scene`.
@@ -79,200 +81,232 @@ def pixel_sums(scene, entries, raster):
         raster: `Raster`.
 
     Returns:
-        totals, float64 `[B, H, W, C]`, softmax weights `D exp((middle - depth) per_metre)` times labels; their sum
-        without labels, float64 `[B, H, W]`; -log(1 - alpha) `[B, H, W]`.
+        `[B, H, W, C + 1]`, labels and alpha; float64 `[B, H, W]`, one over the sum of weights of the labels.
     """
-    rasterized = _forward(scene, entries, raster)
-    totals, missed = rasterized
-    if entries.vectors is None:
-        return totals, tf.reduce_sum(totals, axis=-1), missed
-    return totals[..., :-1], totals[..., -1], missed
+    def picture(arguments):
+        corners, window, middle = arguments
+        touched = _touch(corners, window, middle, entries, raster)
+        size = _canvas_size(raster)
+        missed = tf.math.log1p(-tf.minimum(touched.chance, _MOST_CHANCE[corners.dtype]))
+        if touched.first is not None:
+            missed *= touched.first
+        missed = _on_picture(_bin_counts(touched.pixel, missed, size), raster)
+        totals = []
+        for channel in touched.channels:
+            values = touched.strength
+            if channel.share is not None:
+                values *= tf.cast(_dot(touched.shares, channel.share), tf.float64)
+            totals.append(_bin_counts(channel.place, values, size * channel.bins))
+        if entries.vectors is None:
+            totals = _on_picture(totals[0], raster)
+            whole = tf.reduce_sum(totals, axis=-1, keepdims=True)
+        else:
+            totals = _on_picture(tf.stack(totals, axis=-1), raster)
+            totals, whole = totals[..., :-1], totals[..., -1:]
+        ground = tf.cast(middle - raster.background_depth, tf.float64) * raster.per_metre
+        scale = 1.0 / (whole + tf.exp(tf.clip_by_value(ground, -2.0 * _MAX_LOGIT, 2.0 * _MAX_LOGIT)))
+        return tf.concat([tf.cast(totals * scale, corners.dtype), 1.0 - tf.exp(missed)], axis=-1), scale[..., 0]
+
+    return tf.map_fn(picture, (*_rows(scene, entries, raster), scene.middle), parallel_iterations=_AT_ONCE,
+                     fn_output_signature=(scene.vertices.dtype, tf.float64))
 
 
-def vertex_gradient(scene, entries, raster, upstream, upstream_whole, upstream_missed):
-    """Gradient of `pixel_sums` to `Scene.vertices`, and to `Entries.vectors` vertex by vertex.
+@tf.function(autograph=False, reduce_retracing=True)
+def vertex_gradient(scene, entries, raster, rendered, scale, upstream):
+    """Gradient of `render` to `Scene.vertices`.
 
     Args:
-        upstream: float64 `[B, H, W, C]`, to the totals.
-        upstream_whole: float64 `[B, H, W]`, to their sum.
-        upstream_missed: `[B, H, W]`, to -log(1 - alpha).
+        rendered, scale: what `render` returned.
+        upstream: `[B, H, W, C + 1]`, gradient to `rendered`.
 
     Returns:
-        `[B, 3, V]`, and `[C, V]` or None.
+        `[B, V, 3]`.
     """
-    if entries.vectors is None:
-        upstream += upstream_whole[..., None]
-    else:
-        upstream = tf.concat([upstream, upstream_whole[..., None]], axis=-1)
-    to_vertices = _backward(scene, entries, raster, upstream, upstream_missed, False)
-    if entries.vectors is None:
-        return to_vertices, None
-    return to_vertices, tf.transpose(tf.reduce_sum(_backward(scene, entries, raster, upstream, upstream_missed, True), axis=0))
+    count = tf.shape(scene.vertices)[1]
+
+    def picture(arguments):
+        corners, window, middle, *maps = arguments
+        touched = _touch(corners, window, middle, entries, raster)
+        tables, missed = _bin_gradient(entries, raster, *maps)
+        pulls = _pulls(touched, tables)
+        missed = tf.gather(missed, touched.pixel)
+        if touched.first is not None:
+            missed *= touched.first
+        upstream = tf.reshape(tf.stack(_corner_gradient(touched, pulls, missed, raster)), [3, -1])
+        return _row_counts(_vertices_of(touched, entries), upstream, count)
+
+    elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
+    planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
+    return tf.transpose(planes, [0, 2, 1])
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def label_gradient(scene, entries, raster, rendered, scale, upstream):
+    """As `vertex_gradient`, to the labels of the vertices: `[V, C]`; only where `Entries` has `vectors`."""
+    count = tf.shape(scene.vertices)[1]
+
+    def picture(arguments):
+        corners, window, middle, *maps = arguments
+        touched = _touch(corners, window, middle, entries, raster)
+        tables, _ = _bin_gradient(entries, raster, *maps)
+        rows = [tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
+                for pull, _ in _pulls(touched, tables)[:-1]]
+        return _row_counts(_vertices_of(touched, entries), tf.stack(rows), count)
+
+    elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
+    planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
+    return tf.transpose(tf.reduce_sum(planes, axis=0))
+
+
+class _Channel(NamedTuple):
+    """One sum over faces."""
+
+    place: tf.Tensor  # int32 [T, N], bin
+    share: Optional[list]  # three [N], what the corners add; None: 1
+    bins: int  # for each pixel
 
 
 class _Touched(NamedTuple):
-    """The tiles of one picture: N of them, T pixels each; rows of `Entries` by `face`."""
+    """The tiles of one picture: N of them, T pixels each."""
 
-    face: tf.Tensor
+    face: tf.Tensor  # [N], row of the entries
+    first: Optional[tf.Tensor]  # [N], 0 for rows that do not count for alpha
     pixel: tf.Tensor  # [T, N], number in the canvas
     edge: triangles.Edges
     fields: triangles.PixelFields
-    position: tuple  # x and y, [3, N], from the first pixel centre of the tile
-    inverse: tuple  # three [N], 1 / depth of the corners
+    x: tf.Tensor  # [3, N], corners from the first pixel centre of the tile
+    y: tf.Tensor
+    inverse: list  # three [N], 1 / depth of the corners
     chance: tf.Tensor  # [T, N], D, or 0 where it is less than the cut-off
-    whole: tf.Tensor  # [T, N], sum of the weights, 1 inside
-    shares: tuple  # three [T, N], the weights divided by their sum
+    whole: tf.Tensor  # [T, N], 1 / sum of the weights
+    shares: list  # three [T, N], the weights divided by their sum
     depth: tf.Tensor  # [T, N], metres
     logit: tf.Tensor  # [T, N]
     strength: tf.Tensor  # float64 [T, N], D exp(logit)
+    channels: list  # of _Channel
 
 
-@tf.function(autograph=False, reduce_retracing=True)
-def _forward(scene, entries, raster):
+def _rows(scene, entries, raster):
+    """Corners `[B, E, 9]` (x, y, 1 / depth of each) and `tiles.Windows` `[B, E]`."""
+    corners = tf.gather(scene.vertices, entries.corners, axis=1)  # [B, E, 3, 3]
+    x, y = (tf.transpose(corners[..., axis], [2, 0, 1]) for axis in (0, 1))
+    shown = tf.reduce_all(tf.gather(scene.seen, entries.corners, axis=1), axis=-1)
+    window = tiles.windows(x, y, shown, raster.reach, raster.height, raster.width)
+    shape = tf.shape(corners)
+    return tf.reshape(corners, tf.stack([shape[0], shape[1], 9])), window
+
+
+def _touch(corners, window, middle, entries, raster):
+    """`_Touched` of one picture: corners `[E, 9]`, `Windows` `[E]`, middle depth."""
     side = tiles.tile_side(raster.reach)
-    rows, columns = tiles.canvas(raster.height, raster.width, side)
-    windows = _windows(scene, entries, raster)
-
-    def picture(arguments):
-        vertices, middle, window = arguments
-        touched = _touch(vertices, middle, window, entries, raster)
-        missed = -tf.math.log1p(-tf.minimum(touched.chance, 1.0 - _epsilon(vertices.dtype)))
-        if entries.counts is not None:
-            missed *= tf.gather(entries.counts, touched.face)
-        missed = _bin_counts(touched.pixel, missed, rows * columns)
-        totals = []
-        for place, share, size in _channels(touched, entries, raster):
-            values = touched.strength
-            if share is not None:
-                values *= tf.cast(_mixed(touched.shares, share), tf.float64)
-            totals.append(_bin_counts(place, values, rows * columns * size))
-        totals = totals[0] if entries.vectors is None else tf.stack(totals, axis=-1)
-        return (tf.reshape(totals, [rows, columns, -1])[:raster.height, :raster.width],
-                tf.reshape(missed, [rows, columns])[:raster.height, :raster.width])
-
-    return tf.map_fn(picture, (scene.vertices, scene.middle, windows), parallel_iterations=_AT_ONCE,
-                     fn_output_signature=(tf.float64, scene.vertices.dtype))
-
-
-@tf.function(autograph=False, reduce_retracing=True)
-def _backward(scene, entries, raster, upstream, upstream_missed, to_labels):
-    side = tiles.tile_side(raster.reach)
-    rows, columns = tiles.canvas(raster.height, raster.width, side)
-    windows = _windows(scene, entries, raster)
-    count = tf.shape(scene.vertices)[-1]
-
-    def on_canvas(values):
-        padding = [[0, rows - raster.height], [0, columns - raster.width]] + [[0, 0]] * (len(values.shape) - 2)
-        return tf.pad(values, padding)
-
-    def picture(arguments):
-        vertices, middle, window, upstream, upstream_missed = arguments
-        touched = _touch(vertices, middle, window, entries, raster)
-        upstream = on_canvas(upstream)
-        tables = [upstream] if entries.vectors is None else tf.unstack(upstream, axis=-1)
-        tables = [tf.reshape(table, [-1]) for table in tables]
-        corners = tf.reshape(tf.gather(entries.corners, touched.face, axis=1), [1, -1])
-        pulls = []  # upstream of D times labels
-        for (place, share, _), table in zip(_channels(touched, entries, raster), tables):
-            pulls.append((tf.cast(touched.strength * tf.gather(table, place), vertices.dtype), share))
-        if to_labels:
-            rows_of_labels = [tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
-                              for pull, share in pulls if share is not None]
-            return _row_counts(corners, tf.stack(rows_of_labels), count)
-
-        missed = tf.gather(tf.reshape(on_canvas(upstream_missed), [-1]), touched.pixel)
-        if entries.counts is not None:
-            missed *= tf.gather(entries.counts, touched.face)
-        to_x, to_y, to_inverse = _tile_gradient(touched, pulls, missed, raster, side)
-        flat = [tf.reshape(values, [-1]) for values in (to_x, to_y, to_inverse)]
-        return _row_counts(corners, tf.stack(flat), count)
-
-    return tf.map_fn(picture, (scene.vertices, scene.middle, windows, upstream, upstream_missed),
-                     parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
+    columns = tiles.canvas(raster.height, raster.width, side)[1]
+    tile = tiles.cut(window, side)
+    planes = tf.transpose(tf.gather(corners, tile.face))  # [9, N]
+    x, y, inverse = planes[0::3], planes[1::3], tf.unstack(planes[2::3], num=3)
+    edge = triangles.edges(x, y)
+    x, y = x - (tf.cast(tile.x, x.dtype) + 0.5), y - (tf.cast(tile.y, y.dtype) + 0.5)
+    fields = triangles.pixel_fields(edge, x, y, side)
+    chance = tf.sigmoid(fields.squared * fields.sign * (1.0 / raster.sigma))
+    chance *= tf.sign(tf.nn.relu(chance - raster.cutoff))
+    # outside weights sum to more than 1: they are divided by their sum in all that follows
+    whole = 1.0 / (fields.weights[0] + fields.weights[1] + fields.weights[2])
+    shares = [weight * whole for weight in fields.weights]
+    depth = 1.0 / _dot(shares, inverse)
+    logit = middle * raster.per_metre - depth * raster.per_metre
+    strength = tf.cast(tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT), tf.float64)
+    strength = tf.exp(strength) * tf.cast(chance, tf.float64)
+    offsets = tf.constant([row * columns + column for row in range(side) for column in range(side)])
+    pixel = (tile.y * columns + tile.x) + offsets[:, None]
+    first, channels = _channels(tile.face, pixel, entries, raster)
+    return _Touched(tile.face, first, pixel, edge, fields, x, y, inverse, chance, whole, shares, depth, logit,
+                    strength, channels)
 
 
-def _tile_gradient(touched, pulls, missed, raster, side):
-    """Gradient to x, y and 1 / depth of the corners of each tile's face, `[3, N]` each."""
+def _channels(face, pixel, entries, raster):
+    if entries.vectors is None:
+        share = tf.unstack(tf.transpose(tf.gather(entries.share, face)), num=4)
+        place = pixel * raster.channels + tf.gather(entries.label, face)
+        return share[3], [_Channel(place, share[:3], raster.channels)]
+    vectors = tf.unstack(tf.transpose(tf.gather(entries.vectors, face), [1, 2, 0]), num=raster.channels)  # [3, N]
+    ones = _Channel(pixel, None, 1)
+    return None, [*(_Channel(pixel, tf.unstack(vector, num=3), 1) for vector in vectors), ones]
+
+
+def _bin_gradient(entries, raster, rendered, scale, upstream):
+    """Gradient of one picture to its bins: float64, one table a channel, and that of -log(1 - alpha) `[pixels]`."""
+    labels = tf.cast(upstream[..., :-1], tf.float64)
+    mean = tf.reduce_sum(labels * tf.cast(rendered[..., :-1], tf.float64), axis=-1)
+    missed = upstream[..., -1] * (1.0 - rendered[..., -1])
+    if entries.vectors is None:
+        tables = [(labels - mean[..., None]) * scale[..., None]]
+    else:
+        tables = [*tf.unstack(labels * scale[..., None], axis=-1), -mean * scale]
+    *tables, missed = (tf.reshape(_on_canvas(table, raster), [-1]) for table in (*tables, missed))
+    return tables, missed
+
+
+def _pulls(touched, tables):
+    """Of each channel: gradient to its sum of D shares labels times D `[T, N]`, and the labels of the corners."""
+    dtype = touched.chance.dtype
+    return [(tf.cast(touched.strength * tf.gather(table, channel.place), dtype), channel.share)
+            for channel, table in zip(touched.channels, tables)]
+
+
+def _corner_gradient(touched, pulls, missed, raster):
+    """Gradient to x, y and 1 / depth of the corners of the faces, `[3, N]` each."""
     shares, chance, fields = touched.shares, touched.chance, touched.fields
-    # dL/d share_k for the part that labels play, then z = dL / d log(strength)
     to_shares = []
     for k in range(3):
         parts = [pull if share is None else pull * share[k] for pull, share in pulls]
         to_shares.append(tf.add_n(parts) if len(parts) > 1 else parts[0])
-    total = sum_of_products(shares, to_shares)
-    # depth = 1 / sum(share_k / z_k)
-    kept = tf.cast(tf.abs(touched.logit) <= _MAX_LOGIT, total.dtype)
-    to_log_depth = total * kept * touched.depth * raster.per_metre  # dL / d log(1 / depth)
-    to_rate = to_log_depth * touched.depth
-    to_inverse = tf.stack([tf.reduce_sum(to_rate * share, axis=0) for share in shares])
-    base = total + to_log_depth
-    scale = 1.0 / touched.whole
-    to_weights = [(to_rate * touched.inverse[k] + to_shares[k] - base) * scale * tf.sign(fields.weights[k])
+    to_logit = _dot(shares, to_shares)  # also to log D
+    # depth is 1 / sum(share_k / z_k); a logit at its bounds stands still
+    bent = tf.cast(tf.abs(touched.logit) <= _MAX_LOGIT, to_logit.dtype) * to_logit
+    bent *= touched.depth * raster.per_metre
+    to_inverse = bent * touched.depth
+    rest = to_logit + bent  # mean over corners, by their shares, of the gradient to the shares
+    to_weights = [(to_inverse * touched.inverse[k] + to_shares[k] - rest) * touched.whole * tf.sign(fields.weights[k])
                   for k in range(3)]
-    to_score = total * (1.0 - chance) + missed * chance
-    x, y = touched.position
-    weight_x, weight_y = triangles.weight_gradient(touched.edge, x, y, side, to_weights)
+    to_score = to_logit * (1.0 - chance) + missed * chance
+    weight_x, weight_y = triangles.weight_gradient(touched.edge, touched.x, touched.y, to_weights)
     near_x, near_y = triangles.distance_gradient(touched.edge, fields, to_score * fields.sign * (1.0 / raster.sigma))
-    return weight_x + near_x, weight_y + near_y, to_inverse
+    return (weight_x + near_x, weight_y + near_y,
+            tf.stack([tf.reduce_sum(to_inverse * share, axis=0) for share in shares]))
 
 
-def _touch(vertices, middle, window, entries, raster):
-    """`_Touched` of one picture: projected vertices `[3, V]`, middle depth, `Windows` `[E]`."""
-    side = tiles.tile_side(raster.reach)
-    columns = tiles.canvas(raster.height, raster.width, side)[1]
-    tile = tiles.cut(window, side)
-    corners = tf.gather(vertices, tf.gather(entries.corners, tile.face, axis=1), axis=1)  # [3 (x, y, 1/z), 3, N]
-    x, y, inverse = tf.unstack(corners)
-    edge = triangles.edges(x, y)
-    x, y = x - (tf.cast(tile.x, x.dtype) + 0.5), y - (tf.cast(tile.y, y.dtype) + 0.5)
-    fields = triangles.pixel_fields(edge, x, y, side)
-    inverse = tf.unstack(inverse)
-    chance = tf.sigmoid(fields.squared * fields.sign * (1.0 / raster.sigma))
-    chance *= tf.sign(tf.nn.relu(chance - raster.cutoff))
-    whole = fields.weights[0] + fields.weights[1] + fields.weights[2]
-    scale = 1.0 / whole
-    shares = [weight * scale for weight in fields.weights]
-    depth = 1.0 / sum_of_products(shares, inverse)
-    logit = middle * raster.per_metre - depth * raster.per_metre
-    strength = tf.cast(chance, tf.float64) * tf.exp(tf.cast(tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT), tf.float64))
-    offsets = [row * columns + column for row in range(side) for column in range(side)]
-    pixel = (tile.y * columns + tile.x) + tf.constant(offsets)[:, None]
-    return _Touched(tile.face, pixel, edge, fields, (x, y), inverse, chance, whole, shares, depth, logit, strength)
+def _vertices_of(touched, entries):
+    """Vertex numbers of the corners of the tiles' faces: `[3 N]`, corner after corner."""
+    return tf.reshape(tf.transpose(tf.gather(entries.corners, touched.face)), [-1])
 
 
-def _windows(scene, entries, raster):
-    x, y, _ = tf.unstack(tf.gather(scene.vertices, entries.corners, axis=2), axis=1)  # [B, 3, E] each
-    shown = tf.reduce_all(tf.gather(scene.seen, entries.corners, axis=1), axis=1)
-    x, y = tf.transpose(x, [1, 0, 2]), tf.transpose(y, [1, 0, 2])
-    return tiles.windows(x, y, shown, raster.reach, raster.height, raster.width)
+def _canvas_size(raster):
+    rows, columns = tiles.canvas(raster.height, raster.width, tiles.tile_side(raster.reach))
+    return rows * columns
 
 
-def _channels(touched, entries, raster):
-    """Of each sum: bin `[T, N]`, labels of the corners `[3, N]` (None: all one), bins a pixel."""
-    if entries.vectors is None:
-        place = touched.pixel * raster.channels + tf.gather(entries.label, touched.face)
-        return [(place, tf.unstack(tf.gather(entries.share, touched.face, axis=1)), raster.channels)]
-    vectors = tf.unstack(tf.gather(entries.vectors, touched.face, axis=2), num=raster.channels)
-    return [(touched.pixel, tf.unstack(vector), 1) for vector in vectors] + [(touched.pixel, None, 1)]
+def _on_picture(values, raster):
+    """What tiles hold, `[...]` in canvas order -> `[H, W, channels]`."""
+    rows, columns = tiles.canvas(raster.height, raster.width, tiles.tile_side(raster.reach))
+    return tf.reshape(values, [rows, columns, -1])[:raster.height, :raster.width]
 
 
-def sum_of_products(first, second):
+def _on_canvas(values, raster):
+    """`[H, W, ...]` with zeros to the right and below."""
+    rows, columns = tiles.canvas(raster.height, raster.width, tiles.tile_side(raster.reach))
+    beyond = [[0, rows - raster.height], [0, columns - raster.width]]
+    return tf.pad(values, beyond + [[0, 0]] * (values.shape.rank - 2))
+
+
+def _dot(first, second):
     return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
-
-
-_mixed = sum_of_products
 
 
 def _bin_counts(place, values, size):
     """Sums `values` into `[size]` bins: 10 times as fast as a segment sum."""
-    return _row_counts(tf.reshape(place, [1, -1]), tf.reshape(values, [1, -1]), size)[0]
+    return _row_counts(tf.reshape(place, [-1]), tf.reshape(values, [1, -1]), size)[0]
 
 
 def _row_counts(place, values, size):
-    """Sums each row of `values` `[R, N]` into bins `place` `[1, N]`: `[R, size]`."""
-    place = tf.tile(place, [tf.shape(values)[0], 1])
+    """Sums each row of `values` `[R, N]` into the bins `place` `[N]`: `[R, size]`."""
+    place = tf.tile(place[None], [tf.shape(values)[0], 1])
     return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)
-
-
-def _epsilon(dtype):
-    return 2.0 * dtype.as_numpy_dtype(0).dtype.type(0) + 1e-7 if dtype == tf.float32 else 1e-16

@@ -17,9 +17,6 @@ import tensorflow as tf
 
 from hund_tf.geometry import footprints
 
-_MAX_LOGIT = 320.0  # exp of it, times the faces at a pixel, is a finite float64
-
-
 def soft_rasterize(vertices_camera, faces, labels, intrinsics, image_size, sigma=0.25, gamma=1e-4,
                    background=1e-3, near=0.1, far=100.0, cutoff=1e-4,
                    constant_labels=True):
@@ -29,42 +26,30 @@ def soft_rasterize(vertices_camera, faces, labels, intrinsics, image_size, sigma
     faces, labels = tf.convert_to_tensor(faces), tf.convert_to_tensor(labels)
     labels, intrinsics = tf.cast(labels, dtype), tf.cast(intrinsics, dtype)
     _check_shapes(vertices_camera, faces, labels, intrinsics)
-    height, width = image_size
     per_metre = 1.0 / ((far - near) * gamma)
-    raster = footprints.Raster(height, width, labels.shape[-1], sigma, cutoff,
-                               float(np.sqrt(sigma * np.log(1.0 / cutoff - 1.0))), per_metre)
+    reach = float(np.sqrt(sigma * np.log(1.0 / cutoff - 1.0)))
+    raster = footprints.Raster(*image_size, labels.shape[-1], sigma, cutoff, reach, per_metre,
+                               far - background * (far - near))
 
     @tf.custom_gradient
     def render(vertices_camera, faces, labels, intrinsics):
-        given = (vertices_camera, labels, intrinsics)
+        given = vertices_camera, labels, intrinsics
         entries = _entries(faces, labels, constant_labels)
-        vertices_camera, labels, intrinsics = (tf.stop_gradient(value) for value in given)
+        vertices_camera, intrinsics = tf.stop_gradient(vertices_camera), tf.stop_gradient(intrinsics)
         depth = vertices_camera[..., 2]
         seen = (depth > near) & (depth < far)
-        middle = _middle(depth, seen, near, far)
-        scene = footprints.Scene(_project(vertices_camera, seen, intrinsics), seen, middle)
-        totals, whole, missed = footprints.pixel_sums(scene, entries, raster)
-        ground = (tf.cast(middle, tf.float64) - far + background * (far - near)) * per_metre
-        ground = tf.exp(tf.clip_by_value(ground, -2.0 * _MAX_LOGIT, 2.0 * _MAX_LOGIT))
-        scale = 1.0 / (whole + ground[:, None, None])
-        picture = tf.cast(totals * scale[..., None], dtype)
-        clear = tf.exp(-missed)  # 1 - alpha
+        scene = footprints.Scene(_project(vertices_camera, seen, intrinsics), seen, _middle(depth, seen, near, far))
+        rendered, scale = footprints.render(scene, entries, raster)
 
         def gradient(upstream):
             nothing = _nothing(upstream, *given)
-            upstream = tf.stop_gradient(upstream)
-            to_picture = upstream[..., :-1]
-            mean = tf.cast(tf.reduce_sum(to_picture * picture, axis=-1), tf.float64)
-            to_vertices, to_labels = footprints.vertex_gradient(
-                scene, entries, raster, tf.cast(to_picture, tf.float64) * scale[..., None], -mean * scale,
-                upstream[..., -1] * clear)
-            return (*_project_gradient(vertices_camera, seen, intrinsics, to_vertices + nothing), to_labels)
-
-        def ordered(upstream):
-            to_vertices, to_intrinsics, to_labels = gradient(upstream)
+            arguments = scene, entries, raster, rendered, scale, tf.stop_gradient(upstream)
+            to_scene = footprints.vertex_gradient(*arguments) + nothing
+            to_vertices, to_intrinsics = _project_gradient(vertices_camera, seen, intrinsics, to_scene)
+            to_labels = None if entries.vectors is None else footprints.label_gradient(*arguments) + nothing
             return to_vertices, None, to_labels, to_intrinsics
 
-        return tf.concat([picture, 1.0 - clear[..., None]], axis=-1), ordered
+        return rendered, gradient
 
     return render(vertices_camera, faces, labels, intrinsics)
 
@@ -133,20 +118,19 @@ class SoftRasterizer(keras.layers.Layer):
 def _entries(faces, labels, constant_labels):
     constant_faces, constant = tf.get_static_value(faces), tf.get_static_value(labels)
     if not constant_labels or constant_faces is None or constant is None or not _is_one_hot(constant):
-        corners = tf.transpose(tf.cast(faces, tf.int32))
-        return footprints.Entries(corners, None, None, None, tf.gather(tf.transpose(tf.stop_gradient(labels)), corners, axis=1))
+        vectors = tf.gather(tf.stop_gradient(labels), faces)  # [F, 3, C]
+        return footprints.Entries(tf.cast(faces, tf.int32), None, None, tf.transpose(vectors, [0, 2, 1]))
     of_corner = constant.argmax(axis=1)[constant_faces]  # [F, 3]
-    index, label, share, counts = [], [], [], []
+    index, label, share = [], [], []
     for corner in range(3):
         new = np.flatnonzero(np.all(of_corner[:, :corner] != of_corner[:, corner, None], axis=1))
         index.append(new)
         label.append(of_corner[new, corner])
-        share.append(of_corner[new] == of_corner[new, corner, None])
-        counts.append(np.full(len(new), corner == 0))
-    return footprints.Entries(tf.constant(constant_faces[np.concatenate(index)].T, tf.int32),
-                              tf.constant(np.concatenate(counts), labels.dtype),
-                              tf.constant(np.concatenate(label), tf.int32),
-                              tf.constant(np.concatenate(share).T, labels.dtype), None)
+        first = np.full([len(new), 1], corner == 0)
+        share.append(np.concatenate([of_corner[new] == of_corner[new, corner, None], first], axis=1))
+    index, label, share = (np.concatenate(parts) for parts in (index, label, share))
+    return footprints.Entries(tf.constant(constant_faces[index], tf.int32), tf.constant(label, tf.int32),
+                              tf.constant(share, labels.dtype), None)
 
 
 def _is_one_hot(labels):
@@ -154,18 +138,18 @@ def _is_one_hot(labels):
 
 
 def _project(vertices_camera, seen, intrinsics):
-    """(x, y) pixels and 1/z of each vertex, `[B, 3, V]`; something finite for those not seen."""
+    """(x, y) pixels and 1/z of each vertex, `[B, V, 3]`; something finite for those not seen."""
     x, y, z = tf.unstack(vertices_camera, axis=-1)
     inverse = 1.0 / tf.where(seen, z, tf.ones_like(z))
     fx, fy, cx, cy = tf.unstack(intrinsics[:, None], num=4, axis=-1)
-    return tf.stack([fx * x * inverse + cx, fy * y * inverse + cy, inverse], axis=1)
+    return tf.stack([fx * x * inverse + cx, fy * y * inverse + cy, inverse], axis=-1)
 
 
 def _project_gradient(vertices_camera, seen, intrinsics, upstream):
-    """Gradient through `_project`: `[B, 3, V]` -> `[B, V, 3]` to vertices and `[B, 4]` to intrinsics."""
+    """Gradient through `_project`: `[B, V, 3]` -> `[B, V, 3]` to vertices and `[B, 4]` to intrinsics."""
     x, y, z = tf.unstack(vertices_camera, axis=-1)
     inverse = tf.where(seen, 1.0 / tf.where(seen, z, tf.ones_like(z)), tf.zeros_like(z))
-    to_x, to_y, to_inverse = tf.unstack(upstream, num=3, axis=1)
+    to_x, to_y, to_inverse = tf.unstack(upstream, num=3, axis=-1)
     fx, fy = intrinsics[:, None, 0], intrinsics[:, None, 1]
     x, y = to_x * x, to_y * y
     to_inverse += fx * x + fy * y

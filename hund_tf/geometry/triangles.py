@@ -56,14 +56,14 @@ class PixelFields(NamedTuple):
 
 def proper(x, y):
     """Whether faces have an area in the picture: corners `[3, ...]` each -> bool `[...]`."""
-    ux, uy = x - tf.roll(x, -1, axis=0), y - tf.roll(y, -1, axis=0)
+    ux, uy = x - _turned(x, 1), y - _turned(y, 1)
     longest = tf.reduce_max(ux * ux + uy * uy, axis=0)
     return (tf.abs(_double_area(x, y)) > MIN_AREA * longest) & (longest > MIN_EDGE ** 2)
 
 
 def edges(x, y):
     """`Edges` of N proper faces with corners `x, y` `[3, N]`, pixels."""
-    ux, uy = tf.roll(x, -2, axis=0) - tf.roll(x, -1, axis=0), tf.roll(y, -2, axis=0) - tf.roll(y, -1, axis=0)
+    ux, uy = _turned(x, 2) - _turned(x, 1), _turned(y, 2) - _turned(y, 1)
     length = tf.sqrt(ux * ux + uy * uy)
     ux, uy = ux / length, uy / length
     area = _double_area(x, y)
@@ -82,7 +82,7 @@ def pixel_fields(edge, x, y, side):
     Returns:
         `PixelFields`, T = side^2, row after row.
     """
-    px, py = tf.roll(x, -1, axis=0), tf.roll(y, -1, axis=0)  # where edges begin
+    px, py = _turned(x, 1), _turned(y, 1)  # where edges begin
     half = 0.5 * edge.length
     lines = tf.concat([tf.stack([edge.nx, edge.ny, -(edge.nx * px + edge.ny * py)], axis=1),
                        tf.stack([edge.ux, edge.uy, -(edge.ux * px + edge.uy * py) - half], axis=1)], axis=0)
@@ -121,25 +121,31 @@ def distance_gradient(edge, fields, upstream):
     def to_corners(n, u):
         stop = across_end * n + past_end * u
         start = across * n + past * u - stop
-        return -2.0 * (tf.roll(start, 1, axis=0) + tf.roll(stop, 2, axis=0))
+        return -2.0 * (_turned(start, 2) + _turned(stop, 1))
 
     return to_corners(edge.nx, edge.ux), to_corners(edge.ny, edge.uy)
 
 
-def weight_gradient(edge, x, y, side, upstream):
+def weight_gradient(edge, x, y, upstream):
     """Gradient through barycentric weights to the corners: three upstreams `[T, N]` -> (x, y), each `[3, N]`.
 
     Weights b sum to 1 and carry the corners to the pixel, so to move corner j by v is to move the pixel by -b_j v:
     `db_k = -b_j grad(b_k) v`. As every b_j is linear in the pixel, sums over pixels of the upstreams times
     (x, y, 1) are enough.
     """
-    basis = tf.constant(_basis(side), x.dtype)  # [T, 3]
-    moments = tf.matmul(basis, tf.stack(upstream), transpose_a=True)  # [3 (k), 3, N]
-    px, py = tf.roll(x, -1, axis=0), tf.roll(y, -1, axis=0)
+    side = int(np.sqrt(upstream[0].shape[0]))
+    basis = tf.constant(_basis(side).T, x.dtype)
+    moments = tf.stack([tf.matmul(basis, values) for values in upstream])  # [3 (k), 3, N]
+    px, py = _turned(x, 1), _turned(y, 1)
     ax, ay = edge.nx * edge.weight, edge.ny * edge.weight
     lines = tf.stack([ax, ay, -(ax * px + ay * py)], axis=1)  # [3 (j), 3, N]
     pull = tf.reduce_sum(lines[:, None] * moments[None], axis=2)  # [3 (j), 3 (k), N]: sum of b_j upstream_k
     return -tf.reduce_sum(pull * ax[None], axis=1), -tf.reduce_sum(pull * ay[None], axis=1)
+
+
+def _turned(values, steps):
+    """Rows k + steps of `[3, ...]` in the place of rows k."""
+    return tf.gather(values, [(k + steps) % 3 for k in range(3)])
 
 
 def _double_area(x, y):

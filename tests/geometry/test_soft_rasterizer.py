@@ -206,8 +206,3 @@ def test_errors_say_the_rule_and_what_came():
         SoftRasterizer((10, 0))
 
 
-def test_bin_counts_equal_segment_sums():
-    rng = np.random.default_rng(0)
-    index, values = rng.integers(0, 7, 100).astype(np.int32), rng.normal(size=100)
-    ours = soft_rasterizer._scatter(tf.constant(index), tf.constant(values), 7)
-    np.testing.assert_allclose(ours, tf.math.unsorted_segment_sum(values, index, 7))
