@@ -12,6 +12,7 @@ import tensorflow as tf
 from hund_tf.geometry import tiles, triangles
 
 _MAX_LOGIT = 320.0  # exp of it, times the faces at a pixel, is a finite float64
+_PIECE = 32768  # pixels of tiles worked on together; operations on more are cut up for threads, at a loss
 _AT_ONCE = 2  # pictures; more gained nothing on two cores and take memory
 _MOST_CHANCE = {tf.float32: 1.0 - 2.0 ** -24, tf.float64: 1.0 - 2.0 ** -53}  # the last numbers below 1
 
@@ -85,18 +86,27 @@ def render(scene, entries, raster):
     """
     def picture(arguments):
         corners, window, middle = arguments
-        touched = _touch(corners, window, middle, entries, raster)
         size = _canvas_size(raster)
-        missed = tf.math.log1p(-tf.minimum(touched.chance, _MOST_CHANCE[corners.dtype]))
-        if touched.first is not None:
-            missed *= touched.first
-        missed = _on_picture(_bin_counts(touched.pixel, missed, size), raster)
-        totals = []
-        for channel in touched.channels:
-            values = touched.strength
-            if channel.share is not None:
-                values *= tf.cast(_dot(touched.shares, channel.share), tf.float64)
-            totals.append(_bin_counts(channel.place, values, size * channel.bins))
+
+        def piece(tile):
+            touched = _touch(corners, tile, middle, entries, raster)
+            missed = tf.math.log1p(-tf.minimum(touched.chance, _MOST_CHANCE[corners.dtype]))
+            if touched.first is not None:
+                missed *= touched.first
+            sums = [(touched.pixel, missed)]
+            for channel in touched.channels:
+                values = touched.strength
+                if channel.share is not None:
+                    values *= tf.cast(_dot(touched.shares, channel.share), tf.float64)
+                sums.append((channel.place, values))
+            return sums
+
+        channels = 1 if entries.vectors is None else raster.channels + 1
+        signature = [(tf.int32, corners.dtype)] + [(tf.int32, tf.float64)] * channels
+        (pixel, missed), *sums = _in_pieces(piece, window, signature, raster)
+        missed = _on_picture(_bin_counts(pixel, missed, size), raster)
+        bins = raster.channels if entries.vectors is None else 1
+        totals = [_bin_counts(place, values, size * bins) for place, values in sums]
         if entries.vectors is None:
             totals = _on_picture(totals[0], raster)
             whole = tf.reduce_sum(totals, axis=-1, keepdims=True)
@@ -126,14 +136,17 @@ def vertex_gradient(scene, entries, raster, rendered, scale, upstream):
 
     def picture(arguments):
         corners, window, middle, *maps = arguments
-        touched = _touch(corners, window, middle, entries, raster)
-        tables, missed = _bin_gradient(entries, raster, *maps)
-        pulls = _pulls(touched, tables)
-        missed = tf.gather(missed, touched.pixel)
-        if touched.first is not None:
-            missed *= touched.first
-        upstream = tf.reshape(tf.stack(_corner_gradient(touched, pulls, missed, raster)), [3, -1])
-        return _row_counts(_vertices_of(touched, entries), upstream, count)
+        tables, clear = _bin_gradient(entries, raster, *maps)
+
+        def piece(tile):
+            touched = _touch(corners, tile, middle, entries, raster)
+            missed = tf.gather(clear, touched.pixel)
+            if touched.first is not None:
+                missed *= touched.first
+            rows = _corner_gradient(touched, _pulls(touched, tables), missed, raster)
+            return _vertices_of(tile, entries), tf.reshape(tf.stack(rows), [3, -1])
+
+        return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
 
     elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
     planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
@@ -147,11 +160,15 @@ def label_gradient(scene, entries, raster, rendered, scale, upstream):
 
     def picture(arguments):
         corners, window, middle, *maps = arguments
-        touched = _touch(corners, window, middle, entries, raster)
         tables, _ = _bin_gradient(entries, raster, *maps)
-        rows = [tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
-                for pull, _ in _pulls(touched, tables)[:-1]]
-        return _row_counts(_vertices_of(touched, entries), tf.stack(rows), count)
+
+        def piece(tile):
+            touched = _touch(corners, tile, middle, entries, raster)
+            rows = [tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
+                    for pull, _ in _pulls(touched, tables)[:-1]]
+            return _vertices_of(tile, entries), tf.stack(rows)
+
+        return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
 
     elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
     planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
@@ -196,18 +213,23 @@ def _rows(scene, entries, raster):
     return tf.reshape(corners, tf.stack([shape[0], shape[1], 9])), window
 
 
-def _touch(corners, window, middle, entries, raster):
-    """`_Touched` of one picture: corners `[E, 9]`, `Windows` `[E]`, middle depth."""
+def _in_pieces(function, window, signature, raster):
+    """Results of `function(Tiles)` for all tiles of one picture, `[parts, ...]` each."""
     side = tiles.tile_side(raster.reach)
-    columns = tiles.canvas(raster.height, raster.width, side)[1]
-    tile = tiles.cut(window, side)
+    parts = tiles.pieces(tiles.cut(window, side), max(_PIECE // side ** 2, 1))
+    return tf.map_fn(function, parts, parallel_iterations=_AT_ONCE, fn_output_signature=signature)
+
+
+def _touch(corners, tile, middle, entries, raster):
+    """`_Touched` of `Tiles` of one picture: its corners `[E, 9]` and middle depth."""
+    side = tiles.tile_side(raster.reach)
     planes = tf.transpose(tf.gather(corners, tile.face))  # [9, N]
     x, y, inverse = planes[0::3], planes[1::3], tf.unstack(planes[2::3], num=3)
     edge = triangles.edges(x, y)
     x, y = x - (tf.cast(tile.x, x.dtype) + 0.5), y - (tf.cast(tile.y, y.dtype) + 0.5)
     fields = triangles.pixel_fields(edge, x, y, side)
     chance = tf.sigmoid(fields.squared * fields.sign * (1.0 / raster.sigma))
-    chance *= tf.sign(tf.nn.relu(chance - raster.cutoff))
+    chance *= triangles.positive(chance - raster.cutoff)
     # outside weights sum to more than 1: they are divided by their sum in all that follows
     whole = 1.0 / (fields.weights[0] + fields.weights[1] + fields.weights[2])
     shares = [weight * whole for weight in fields.weights]
@@ -215,8 +237,7 @@ def _touch(corners, window, middle, entries, raster):
     logit = middle * raster.per_metre - depth * raster.per_metre
     strength = tf.cast(tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT), tf.float64)
     strength = tf.exp(strength) * tf.cast(chance, tf.float64)
-    offsets = tf.constant([row * columns + column for row in range(side) for column in range(side)])
-    pixel = (tile.y * columns + tile.x) + offsets[:, None]
+    pixel = tiles.pixels(tile, side, tiles.canvas(raster.height, raster.width, side)[1])
     first, channels = _channels(tile.face, pixel, entries, raster)
     return _Touched(tile.face, first, pixel, edge, fields, x, y, inverse, chance, whole, shares, depth, logit,
                     strength, channels)
@@ -261,7 +282,7 @@ def _corner_gradient(touched, pulls, missed, raster):
         to_shares.append(tf.add_n(parts) if len(parts) > 1 else parts[0])
     to_logit = _dot(shares, to_shares)  # also to log D
     # depth is 1 / sum(share_k / z_k); a logit at its bounds stands still
-    bent = tf.cast(tf.abs(touched.logit) <= _MAX_LOGIT, to_logit.dtype) * to_logit
+    bent = to_logit - to_logit * triangles.positive(tf.abs(touched.logit) - _MAX_LOGIT)
     bent *= touched.depth * raster.per_metre
     to_inverse = bent * touched.depth
     rest = to_logit + bent  # mean over corners, by their shares, of the gradient to the shares
@@ -274,9 +295,9 @@ def _corner_gradient(touched, pulls, missed, raster):
             tf.stack([tf.reduce_sum(to_inverse * share, axis=0) for share in shares]))
 
 
-def _vertices_of(touched, entries):
+def _vertices_of(tile, entries):
     """Vertex numbers of the corners of the tiles' faces: `[3 N]`, corner after corner."""
-    return tf.reshape(tf.transpose(tf.gather(entries.corners, touched.face)), [-1])
+    return tf.reshape(tf.transpose(tf.gather(entries.corners, tile.face)), [-1])
 
 
 def _canvas_size(raster):
@@ -303,10 +324,14 @@ def _dot(first, second):
 
 def _bin_counts(place, values, size):
     """Sums `values` into `[size]` bins: 10 times as fast as a segment sum."""
-    return _row_counts(tf.reshape(place, [-1]), tf.reshape(values, [1, -1]), size)[0]
+    place, values = tf.reshape(place, [1, -1]), tf.reshape(values, [1, -1])  # rows take one thread and no scratch each
+    return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)[0]
 
 
 def _row_counts(place, values, size):
-    """Sums each row of `values` `[R, N]` into the bins `place` `[N]`: `[R, size]`."""
-    place = tf.tile(place[None], [tf.shape(values)[0], 1])
+    """Sums each row of `values` `[parts, R, N]` into the bins `place` `[parts, N]`: `[R, size]`."""
+    rows = tf.shape(values)[1]
+    values = tf.reshape(tf.transpose(values, [1, 0, 2]), tf.stack([rows, -1]))
+    place = tf.tile(tf.reshape(place, [1, -1]), tf.stack([rows, 1]))
+    return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)
     return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)

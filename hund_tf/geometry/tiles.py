@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from hund_tf.geometry import triangles
 
+NOWHERE = -2 ** 14  # first pixel of a tile that no face reaches
+
 
 class Windows(NamedTuple):
     """First pixel (column, row) and extent of the pixels that F faces can touch, int32 `[..., F]`; 0 x 0 is none."""
@@ -61,3 +63,20 @@ def cut(window, side):
     across = tf.gather(across, face)
     return Tiles(face, tf.gather(window.x, face) + number % across * side,
                  tf.gather(window.y, face) + number // across * side)
+
+
+def pieces(tiles, most):
+    """The tiles in equal parts of `most` or fewer: `[N]` -> `[parts, n]`; the last is filled up with tiles `NOWHERE`."""
+    count = tf.size(tiles.face)
+    parts = tf.maximum((count + (most - 1)) // most, 1)
+    each = (count + parts - 1) // parts
+    extra = parts * each - count
+    face = tf.concat([tiles.face, tf.tile(tiles.face[-1:], extra[None])], axis=0)  # of a proper face, as all others
+    x, y = (tf.pad(first, [[0, extra]], constant_values=NOWHERE) for first in (tiles.x, tiles.y))
+    return Tiles(*(tf.reshape(values, tf.stack([parts, each])) for values in (face, x, y)))
+
+
+def pixels(tiles, side, columns):
+    """Numbers of the pixels of N tiles in a canvas of so many columns, int32 `[side^2, N]`; from 0 on for `NOWHERE`."""
+    offsets = tf.constant([row * columns + column for row in range(side) for column in range(side)])
+    return tf.maximum(tiles.y * columns + tiles.x, 0) + offsets[:, None]

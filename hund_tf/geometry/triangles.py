@@ -105,12 +105,10 @@ def distance_gradient(edge, fields, upstream):
     and q as if t stood still: by `-2 (1 - t) d` and `-2 t d`, d from the nearest point to the pixel.
     """
     # each pixel belongs to one edge, the first of those that are equally near
-    first = upstream * tf.cast(fields.to_edges[0] <= tf.minimum(fields.to_edges[1], fields.to_edges[2]),
-                               upstream.dtype)
-    others = upstream - first
-    second = others * tf.cast(fields.to_edges[1] <= fields.to_edges[2], upstream.dtype)
+    others = upstream * positive(fields.to_edges[0] - tf.minimum(fields.to_edges[1], fields.to_edges[2]))
+    third = others * positive(fields.to_edges[1] - fields.to_edges[2])
     sums = []
-    for k, mine in enumerate((first, second, others - second)):
+    for k, mine in enumerate((upstream - others, others - third, third)):
         past = fields.beyond[k] * tf.sign(fields.along[k])
         share = (fields.along[k] - past) * (1.0 / edge.length[k]) + 0.5  # t
         across, past = mine * fields.across[k], mine * past
@@ -141,6 +139,11 @@ def weight_gradient(edge, x, y, upstream):
     lines = tf.stack([ax, ay, -(ax * px + ay * py)], axis=1)  # [3 (j), 3, N]
     pull = tf.reduce_sum(lines[:, None] * moments[None], axis=2)  # [3 (j), 3 (k), N]: sum of b_j upstream_k
     return -tf.reduce_sum(pull * ax[None], axis=1), -tf.reduce_sum(pull * ay[None], axis=1)
+
+
+def positive(values):
+    """1 where `values` are above 0, else 0: several times as fast as a comparison and a cast."""
+    return tf.sign(tf.nn.relu(values))
 
 
 def _turned(values, steps):
