@@ -23,6 +23,7 @@ def soft_rasterize(vertices_camera, faces, labels, intrinsics, image_size, sigma
     """Renders labels softly; see `SoftRasterizer` for the arguments, shapes and errors."""
     vertices_camera = tf.convert_to_tensor(vertices_camera)
     dtype = vertices_camera.dtype
+    constant_labels &= not isinstance(labels, tf.Variable)
     faces, labels = tf.convert_to_tensor(faces), tf.convert_to_tensor(labels)
     labels, intrinsics = tf.cast(labels, dtype), tf.cast(intrinsics, dtype)
     _check_shapes(vertices_camera, faces, labels, intrinsics)
