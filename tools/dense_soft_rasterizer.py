@@ -46,7 +46,7 @@ def dense_soft_rasterize(vertices_camera, faces, labels, intrinsics, image_size,
         weights = tf.stack([_cross(b - pixels, c - pixels), _cross(c - pixels, a - pixels),
                             _cross(a - pixels, b - pixels)]) / area  # [3, P, F]
         inside = tf.reduce_min(weights, axis=0) > 0
-        squared = tf.minimum(tf.minimum(_to_segment(pixels, a, b), _to_segment(pixels, b, c)), _to_segment(pixels, c, a))
+        squared = tf.reduce_min([_to_segment(pixels, *ends) for ends in ((a, b), (b, c), (c, a))], axis=0)
         score = tf.where(inside, squared, -squared) / sigma
         chance = tf.sigmoid(score)
         touched = kept & (chance >= cutoff)

@@ -101,11 +101,10 @@ def render(scene, entries, raster):
                 sums.append((channel.place, values))
             return sums
 
-        channels = 1 if entries.vectors is None else raster.channels + 1
+        channels, bins = (1, raster.channels) if entries.vectors is None else (raster.channels + 1, 1)
         signature = [(tf.int32, corners.dtype)] + [(tf.int32, tf.float64)] * channels
         (pixel, missed), *sums = _in_pieces(piece, window, signature, raster)
         missed = _on_picture(_bin_counts(pixel, missed, size), raster)
-        bins = raster.channels if entries.vectors is None else 1
         totals = [_bin_counts(place, values, size * bins) for place, values in sums]
         if entries.vectors is None:
             totals = _on_picture(totals[0], raster)
@@ -180,13 +179,11 @@ class _Channel(NamedTuple):
 
     place: tf.Tensor  # int32 [T, N], bin
     share: Optional[list]  # three [N], what the corners add; None: 1
-    bins: int  # for each pixel
 
 
 class _Touched(NamedTuple):
     """The tiles of one picture: N of them, T pixels each."""
 
-    face: tf.Tensor  # [N], row of the entries
     first: Optional[tf.Tensor]  # [N], 0 for rows that do not count for alpha
     pixel: tf.Tensor  # [T, N], number in the canvas
     edge: triangles.Edges
@@ -195,7 +192,7 @@ class _Touched(NamedTuple):
     y: tf.Tensor
     inverse: list  # three [N], 1 / depth of the corners
     chance: tf.Tensor  # [T, N], D, or 0 where it is less than the cut-off
-    whole: tf.Tensor  # [T, N], 1 / sum of the weights
+    scale: tf.Tensor  # [T, N], 1 / sum of the weights
     shares: list  # three [T, N], the weights divided by their sum
     depth: tf.Tensor  # [T, N], metres
     logit: tf.Tensor  # [T, N]
@@ -231,26 +228,27 @@ def _touch(corners, tile, middle, entries, raster):
     chance = tf.sigmoid(fields.squared * fields.sign * (1.0 / raster.sigma))
     chance *= triangles.positive(chance - raster.cutoff)
     # outside weights sum to more than 1: they are divided by their sum in all that follows
-    whole = 1.0 / (fields.weights[0] + fields.weights[1] + fields.weights[2])
-    shares = [weight * whole for weight in fields.weights]
+    scale = 1.0 / (fields.weights[0] + fields.weights[1] + fields.weights[2])
+    shares = [weight * scale for weight in fields.weights]
     depth = 1.0 / _dot(shares, inverse)
     logit = middle * raster.per_metre - depth * raster.per_metre
     strength = tf.cast(tf.clip_by_value(logit, -_MAX_LOGIT, _MAX_LOGIT), tf.float64)
     strength = tf.exp(strength) * tf.cast(chance, tf.float64)
     pixel = tiles.pixels(tile, side, tiles.canvas(raster.height, raster.width, side)[1])
     first, channels = _channels(tile.face, pixel, entries, raster)
-    return _Touched(tile.face, first, pixel, edge, fields, x, y, inverse, chance, whole, shares, depth, logit,
+    return _Touched(first, pixel, edge, fields, x, y, inverse, chance, scale, shares, depth, logit,
                     strength, channels)
 
 
 def _channels(face, pixel, entries, raster):
+    """What counts for alpha, and a `_Channel` of each sum: one of all labels, or one a label and one without labels."""
     if entries.vectors is None:
         share = tf.unstack(tf.transpose(tf.gather(entries.share, face)), num=4)
         place = pixel * raster.channels + tf.gather(entries.label, face)
-        return share[3], [_Channel(place, share[:3], raster.channels)]
+        return share[3], [_Channel(place, share[:3])]
     vectors = tf.unstack(tf.transpose(tf.gather(entries.vectors, face), [1, 2, 0]), num=raster.channels)  # [3, N]
-    ones = _Channel(pixel, None, 1)
-    return None, [*(_Channel(pixel, tf.unstack(vector, num=3), 1) for vector in vectors), ones]
+    ones = _Channel(pixel, None)
+    return None, [*(_Channel(pixel, tf.unstack(vector, num=3)) for vector in vectors), ones]
 
 
 def _bin_gradient(entries, raster, rendered, scale, upstream):
@@ -286,7 +284,7 @@ def _corner_gradient(touched, pulls, missed, raster):
     bent *= touched.depth * raster.per_metre
     to_inverse = bent * touched.depth
     rest = to_logit + bent  # mean over corners, by their shares, of the gradient to the shares
-    to_weights = [(to_inverse * touched.inverse[k] + to_shares[k] - rest) * touched.whole * tf.sign(fields.weights[k])
+    to_weights = [(to_inverse * touched.inverse[k] + to_shares[k] - rest) * touched.scale * tf.sign(fields.weights[k])
                   for k in range(3)]
     to_score = to_logit * (1.0 - chance) + missed * chance
     weight_x, weight_y = triangles.weight_gradient(touched.edge, touched.x, touched.y, to_weights)

@@ -4,9 +4,9 @@ Every face j adds to every pixel i with probability D = sigmoid(+-d^2 / sigma), 
 the face in pixels, positive inside. Labels are a softmax over D exp(-depth / gamma), so that the
 nearest face wins and those behind it still get a gradient; visibility is alpha = 1 - prod(1 - D).
 
-Scatter form: the work grows with the covered pixels, not with faces times pixels. Each face gets
-a window that holds every pixel with D >= cutoff; faces are grouped by the size of their window,
-so that a group is a plain `[K, K, N]` computation, and weighted bin counts sum over faces.
+The work grows with the covered pixels, not with faces times pixels: each face is worked out on the tiles of pixels
+that hold every pixel with D >= cutoff, and weighted bin counts sum over faces (`footprints`). The gradient is written
+by hand and works the tiles out anew, so a step keeps no more than the pictures.
 
 Source: Liu et al., Soft Rasterizer, ICCV 2019, Eqs. 1 to 5; paper, Eq. 5.
 """
@@ -70,7 +70,8 @@ class SoftRasterizer(keras.layers.Layer):
         near, far: float, metres; a face with a corner beyond either is left out.
         cutoff: float; pixels where D is less count as untouched by a face.
         constant_labels: bool; one-hot labels and faces that are known when the graph is built take
-            a path that is about twice as fast. It has no gradient to the labels: False gives one.
+            a path that is about twice as fast. It has no gradient to the labels: False, or labels in
+            a `tf.Variable`, give one.
 
     Call arguments:
         vertices_camera: `[B, V, 3]`, metres, camera frame.
@@ -81,7 +82,8 @@ class SoftRasterizer(keras.layers.Layer):
     Returns:
         `[B, H, W, C + 1]`: the labels, summing to 1 wherever any face has D >= cutoff and to 0
         elsewhere, then alpha. Labels do not fade towards the border of a person, alpha does:
-        `labels * alpha` is the probability to see a part.
+        `labels * alpha` is the probability to see a part. There are gradients to vertices, labels
+        and intrinsics; asking for a gradient of those is a LookupError.
 
     Raises:
         ValueError: if a setting or a shape is impossible.

@@ -66,7 +66,7 @@ def cut(window, side):
 
 
 def pieces(tiles, most):
-    """The tiles in equal parts of `most` or fewer: `[N]` -> `[parts, n]`; the last is filled up with tiles `NOWHERE`."""
+    """Tiles in equal parts of `most` or fewer: `[N]` -> `[parts, n]`; the last is filled up with tiles `NOWHERE`."""
     count = tf.size(tiles.face)
     parts = tf.maximum((count + (most - 1)) // most, 1)
     each = (count + parts - 1) // parts

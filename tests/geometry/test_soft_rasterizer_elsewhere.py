@@ -72,8 +72,8 @@ np.savez(result, *gradients)
 
 def run(script, folder):
     np.savez(folder / "input.npz", points=POINTS, lens=INTRINSICS, labels=LABELS)
-    subprocess.run([sys.executable, "-c", script, str(folder), str(folder / "result.npz")], check=True,
-                   env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", script, str(folder), str(folder / "result.npz")], check=True, env=environment)
     with np.load(folder / "result.npz") as result:
         return list(result.values())
 
