@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hund_tf.geometry import soft_rasterizer
 from hund_tf.geometry.soft_rasterizer import SoftRasterizer, soft_rasterize
 from hund_tf.visualization import renderer
 
-_TWIN = pathlib.Path(__file__).parents[1] / "reference" / "soft_rasterizer_numpy.py"
-_SPEC = importlib.util.spec_from_file_location("soft_rasterizer_numpy", _TWIN)
-twin = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(twin)
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_ROOT = pathlib.Path(__file__).parents[2]
+twin = load(_ROOT / "tests" / "reference" / "soft_rasterizer_numpy.py")
+dense = load(_ROOT / "tools" / "dense_soft_rasterizer.py")
 
 SIZE = (13, 14)
 INTRINSICS = np.array([[12.0, 13.0, 7.0, 6.5], [9.0, 9.5, 6.0, 7.0]])
@@ -88,6 +95,82 @@ def test_gradient_matches_finite_differences(one_hot):
         numeric = total(tf.constant(points + step)) - total(tf.constant(points - step))
         numeric = numeric.numpy() / 2e-7
         np.testing.assert_allclose((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_equals_central_differences_of_the_loop_twin():
+    points, faces, labels = soup(10, vertices=12, faces=6, channels=3)
+    labels, size = np.random.default_rng(0).random(labels.shape), (6, 7)
+    upstream = np.random.default_rng(1).normal(size=[2, *size, 4])
+
+    def twin_total(points, labels, lens):
+        pictures = [twin.soft_rasterize(points[i], faces, labels, lens[i], size, **SETTINGS) for i in range(2)]
+        return np.sum(np.stack(pictures) * upstream)
+
+    inputs = [points, labels, INTRINSICS * 0.5]
+    watched = [tf.constant(values) for values in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        picture = soft_rasterize(watched[0], faces, watched[1], watched[2], size, constant_labels=False, **SETTINGS)
+        total = tf.reduce_sum(picture * upstream)
+    gradients = tape.gradient(total, watched)
+    np.testing.assert_allclose(total, twin_total(*inputs), rtol=1e-5)
+    rng = np.random.default_rng(2)
+    for which, gradient in enumerate(gradients):
+        for _ in range(3):
+            step = rng.normal(size=inputs[which].shape) * 1e-6
+            ahead, behind = list(inputs), list(inputs)
+            ahead[which], behind[which] = inputs[which] + step, inputs[which] - step
+            numeric = (twin_total(*ahead) - twin_total(*behind)) / 2e-6
+            np.testing.assert_allclose(np.sum(gradient.numpy() * step) / 1e-6, numeric, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_equals_the_dense_form_where_work_is_done_in_pieces(channels):
+    points, faces, labels = soup(11, vertices=60, faces=40, channels=channels)
+    points, labels = points.astype(np.float32), labels.astype(np.float32)
+    lens, size = np.float32(INTRINSICS * 6.0), (75, 90)  # far more pixels of faces than one piece holds
+    ours, gradients = [], []
+    for rasterize in (soft_rasterize, dense.dense_soft_rasterize):
+        with tf.GradientTape() as tape:
+            variable = tf.Variable(points)
+            picture = rasterize(variable, faces, labels, lens, size, sigma=0.5)
+            total = tf.reduce_sum(picture ** 2)
+        ours.append(picture.numpy())
+        gradients.append(tf.convert_to_tensor(tape.gradient(total, variable)).numpy())
+    np.testing.assert_allclose(ours[0][..., -1], ours[1][..., -1], atol=1e-4)
+    off = np.abs(ours[0][..., :-1] - ours[1][..., :-1]).max(axis=-1) > 1e-3
+    assert off.mean() < 1e-3  # pixels at the cut-off may fall either way
+    error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
+    assert error < 1e-2
+
+
+def test_a_variable_of_labels_has_a_gradient():
+    points, faces, labels = soup(4)
+    variable = tf.Variable(labels)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(soft_rasterize(points, faces, variable, INTRINSICS, SIZE, **SETTINGS)[..., 0])
+    assert np.abs(tf.convert_to_tensor(tape.gradient(total, variable)).numpy()).max() > 0.1
+
+
+def test_a_gradient_of_the_gradient_is_an_error():
+    points, faces, labels = soup(4)
+    points = tf.constant(points)
+    with tf.GradientTape() as outer:
+        outer.watch(points)
+        with tf.GradientTape() as inner:
+            inner.watch(points)
+            total = tf.reduce_sum(soft_rasterize(points, faces, labels, INTRINSICS, SIZE, **SETTINGS) ** 2)
+        size = tf.reduce_sum(inner.gradient(total, points) ** 2)
+    with pytest.raises(LookupError, match="no gradient of its gradient"):
+        outer.gradient(size, points)
+
+
+def test_nothing_to_draw_is_an_empty_picture():
+    _, faces, labels = soup(4)
+    nobody = soft_rasterize(np.zeros([0, 30, 3]), faces, labels, np.zeros([0, 4]), SIZE, **SETTINGS)
+    assert nobody.shape == (0, *SIZE, 5)
+    blank = soft_rasterize(np.zeros([2, 30, 3]), faces[:0], labels, INTRINSICS, SIZE, **SETTINGS)
+    assert blank.shape == (2, *SIZE, 5) and not blank.numpy().any()
 
 
 def test_gradient_to_labels_is_the_share_of_each_vertex():
@@ -166,12 +249,12 @@ def test_occluded_faces_get_a_gradient_when_gamma_is_wide():
 
 
 @pytest.mark.parametrize("gradient", [False, True])
-def test_runs_in_a_graph_with_unknown_batch(gradient):
+def test_runs_in_a_graph_with_unknown_batch_and_vertices(gradient):
     points, faces, labels = soup(7)
     layer = SoftRasterizer(SIZE, dtype="float64", **SETTINGS)
     faces, labels = tf.constant(faces), tf.constant(labels)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 30, 3], tf.float64),
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.float64),
                                   tf.TensorSpec([None, 4], tf.float64)])
     def run(vertices, intrinsics):
         with tf.GradientTape() as tape:
@@ -206,8 +289,3 @@ def test_errors_say_the_rule_and_what_came():
         SoftRasterizer((10, 0))
 
 
-def test_bin_counts_equal_segment_sums():
-    rng = np.random.default_rng(0)
-    index, values = rng.integers(0, 7, 100).astype(np.int32), rng.normal(size=100)
-    ours = soft_rasterizer._scatter(tf.constant(index), tf.constant(values), 7)
-    np.testing.assert_allclose(ours, tf.math.unsorted_segment_sum(values, index, 7))
