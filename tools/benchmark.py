@@ -23,10 +23,9 @@ import benchmark_peers
 from hund_tf import cli
 
 _NOTES = """\
-Ours runs under XLA (`tf.function(jit_compile=True)`, as in training), `_graph` without; the rasterizer without.
-`_dense`: beside dense skinning in PyTorch. Each peer does the same work in the same run, in turns.
-The dense rasterizer draws strips, since more does not fit into memory; some are timed and scaled to all, and
-for the gradient it works each picture out twice.
+Ours: body forward and keypoints under XLA (`tf.function(jit_compile=True)`), the body's gradient and the rasterizer in a
+plain `tf.function`; `_graph` and `_xla` are the other way. `_dense`: beside dense skinning in PyTorch. Each peer does the
+same work in the same run, in turns; of the dense rasterizer a part of the strips is timed and scaled up.
 """
 # Not measured in this run: PyTorch3D has no package for this Python. CPU build with torch 2.13, our low and full mesh.
 _RECORDED = """\

@@ -30,7 +30,7 @@ def measure(repeats):
 
 
 def measure_body(body, repeats):
-    """The body with XLA (as in training), without (ending in `_graph`), and its peers."""
+    """The body and its peers: forward with XLA, the gradient in a plain graph, each also the other way."""
     missing = benchmark_peers.missing_packages()
     entries, mesh_gradient = [], None
     for name, batch, wants_gradient in (("body_forward_b32", BATCH, False), ("body_forward_b1", 1, False),
@@ -47,11 +47,12 @@ def measure_body(body, repeats):
             calls["keypoints"] = compiled(keypoint_gradient(body), random_state(batch), True)
         ms = medians(calls, repeats)
         anny, dense = ms.get("anny"), ms.get("dense")
-        entries += [entry(name, ms["xla"], benchmark_peers.ANNY, anny),
-                    entry(name + "_dense", ms["xla"], benchmark_peers.DENSE, dense),
-                    entry(name + "_graph", ms["graph"], benchmark_peers.ANNY, anny),
-                    entry(name + "_graph_dense", ms["graph"], benchmark_peers.DENSE, dense)]
-    entries.append(entry("keypoints_gradient_b32", ms["keypoints"], "our own full mesh", ms["xla"]))
+        best, other = ("graph", "xla") if wants_gradient else ("xla", "graph")
+        entries += [entry(name, ms[best], benchmark_peers.ANNY, anny),
+                    entry(name + "_dense", ms[best], benchmark_peers.DENSE, dense),
+                    entry(f"{name}_{other}", ms[other], benchmark_peers.ANNY, anny),
+                    entry(f"{name}_{other}_dense", ms[other], benchmark_peers.DENSE, dense)]
+    entries.append(entry("keypoints_gradient_b32", ms["keypoints"], "our own full mesh", ms["graph"]))
     return entries
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hund_tf.body import learned_priors
 from hund_tf.body import template as templates
 from hund_tf.body.code_vae import CodeVAE, LinearCodes
-from hund_tf.body.pose_flow import AffinePoseFlow, PoseFlow
+from hund_tf.body.pose_flow import AffinePoseFlow, PoseFlow, forward_hands
 from hund_tf.geometry import kinematics, rotations, skinning
 
 _FIELDS = ("theta", "shape", "expression", "rotation", "translation")
@@ -117,7 +117,8 @@ class GenerativeBody(keras.layers.Layer):
     def rotations_from_theta(self, theta):
         """Pose codes `[B, 306]` -> local rotations `[B, 63, 3, 3]`; metacarpals, jaw and eyes stay at rest."""
         codes = tf.split(theta, [flow.dim for flow in self._flows()], axis=-1)
-        parts = [flow.forward(code) for flow, code in zip(self._flows(), codes)]
+        hands = forward_hands(self.pose_flow_left_hand, self.pose_flow_right_hand, *codes[1:])
+        parts = [self.pose_flow_body.forward(codes[0]), *hands]
         moved = tf.reshape(tf.concat(parts, axis=-1), [-1, sum(flow.dim for flow in self._flows()) // 6, 6])
         moved = rotations.matrix_from_6d(moved)
         still = tf.tile(tf.eye(3)[None, None], [tf.shape(theta)[0], len(self._still_joints()), 1, 1])

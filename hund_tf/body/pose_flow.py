@@ -87,6 +87,14 @@ class PoseFlow:
         return density + volume + self._affine.log_prob(rotations6d) - standard_normal_log_prob(white)
 
 
+def forward_hands(left, right, theta_left, theta_right):
+    """`left.forward` and `right.forward` of flows with the same couplings, which run once for both."""
+    if isinstance(left, AffinePoseFlow):
+        return left.forward(theta_left), right.forward(theta_right)
+    white = tf.split(left._couplings.forward(tf.concat([theta_left, theta_right], axis=0)), 2)
+    return left._affine.forward(white[0]), right._affine.forward(white[1])
+
+
 def couplings(orders, networks):
     """The coupling layers as one bijector; arguments as of `PoseFlow`, weights tensors or variables."""
     from tensorflow_probability import bijectors  # a second to import, needed by bodies with a flow alone

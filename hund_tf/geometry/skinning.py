@@ -40,40 +40,45 @@ class SkinnedPoints:
         self._runs = []
         for part in np.array_split(np.arange(len(template)), -(-len(template) // run)):
             bones = np.flatnonzero(np.any(weights[part] > 0, axis=0)).astype(np.int32)
-            planes = basis[:, part].transpose(0, 2, 1)
-            self._runs.append((tf.constant(template[part].T), tf.constant(planes.reshape(len(basis), -1)),
-                               bones, tf.constant(weights[part][:, bones].T)))
+            self._runs.append((bones, _carrier(template[part], basis[:, part], weights[part][:, bones])))
 
     def planes(self, codes, transforms):
         """Codes `[B, C]` and `bone_transforms` `[B, 12, J]` -> posed points as planes, `[B, 3, V]`, metres."""
-        return tf.concat(self._posed(codes, transforms), axis=2)
+        return tf.concat([carry(codes, tf.gather(transforms, bones, axis=2)) for bones, carry in self._runs], axis=2)
 
     def points(self, codes, transforms):
         """As `planes`, but `[B, V, 3]`."""
-        return tf.concat([tf.transpose(run, [0, 2, 1]) for run in self._posed(codes, transforms)], axis=1)
-
-    def _posed(self, codes, transforms):
-        runs = []
-        for template, basis, bones, weights in self._runs:
-            shaped = tf.reshape(tf.matmul(codes, basis), [-1, *template.shape]) + template
-            runs.append(skin_planes(tf.gather(transforms, bones, axis=2), weights, shaped))
-        return runs
+        return tf.transpose(self.planes(codes, transforms), [0, 2, 1])
 
 
-def skin_planes(transforms, weights, planes):
-    """Blends transforms and applies them.
+def _carrier(template, basis, weights):
+    """A function of codes `[B, C]` and transforms `[B, 12, J]` that gives posed points `[B, 3, V]`.
 
-    Args:
-        transforms: `[B, 12, J]`, from `bone_transforms`.
-        weights: `[J, V]`, each column sums to 1.
-        planes: `[B, 3, V]`, points in the template pose, metres.
-
-    Returns:
-        `[B, 3, V]`, posed points, metres.
+    Its gradient is by hand: without XLA the automatic one stacks the four columns' slopes before it multiplies them.
     """
-    bones, points = weights.shape
-    blended = tf.matmul(tf.reshape(transforms, [-1, bones]), weights)
-    blended = tf.reshape(blended, [-1, 4, 3, points])
-    column_x, column_y, column_z, shift = tf.unstack(blended, axis=1)  # each [B, 3, V]
-    x, y, z = tf.unstack(tf.expand_dims(planes, 2), axis=1)  # each [B, 1, V]
-    return column_x * x + column_y * y + column_z * z + shift
+    points, bones = weights.shape
+    template = tf.constant(np.ascontiguousarray(template.T))
+    planes = basis.transpose(2, 0, 1)  # [3, C, V]
+    basis = tf.constant(planes.transpose(1, 0, 2).reshape(len(basis), -1))
+    back = [tf.constant(np.ascontiguousarray(plane.T)) for plane in planes]
+    weights, weights_back = tf.constant(np.ascontiguousarray(weights.T)), tf.constant(weights)
+
+    @tf.custom_gradient
+    def carry(codes, transforms):
+        shaped = tf.reshape(tf.matmul(codes, basis), [-1, 3, points]) + template
+        blended = tf.reshape(tf.matmul(tf.reshape(transforms, [-1, bones]), weights), [-1, 4, 3, points])
+        *columns, shift = tf.unstack(blended, axis=1)  # each [B, 3, V]
+        axes = tf.unstack(tf.expand_dims(shaped, 2), axis=1)  # each [B, 1, V]
+        posed = columns[0] * axes[0] + columns[1] * axes[1] + columns[2] * axes[2] + shift
+
+        def gradient(upstream):
+            slopes = [tf.matmul(tf.reshape(part, [-1, points]), weights_back)
+                      for part in (*(upstream * axis for axis in axes), upstream)]
+            slopes = tf.stack([tf.reshape(slope, [-1, 3, bones]) for slope in slopes], axis=1)
+            along = [tf.reduce_sum(upstream * column, axis=1) for column in columns]
+            return (tf.add_n([tf.matmul(part, plane) for part, plane in zip(along, back)]),
+                    tf.reshape(slopes, [-1, 12, bones]))
+
+        return posed, gradient
+
+    return carry

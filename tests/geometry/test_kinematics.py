@@ -51,27 +51,28 @@ def test_skin_between_two_bones_is_their_mean():
     turns = tf.constant([[np.eye(3), BEND]], tf.float64)
     heads = tf.constant([[[0.0, 0, 0], [1, 0, 0]]], tf.float64)
     transforms = skinning.bone_transforms(rotations.planes_from_matrix(turns), planes(heads), planes(heads))
-    weights = tf.constant([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]], tf.float64)
-    points = tf.constant([[[2.0, 2, 2], [0, 0, 0], [0, 0, 0]]], tf.float64)  # planes: all at (2, 0, 0)
-    posed = skinning.skin_planes(transforms, weights, points)
+    weights = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    # All at (1, 0, 0); the code of 2 moves them by 1 along x.
+    points = skinning.SkinnedPoints(np.tile([1.0, 0, 0], (3, 1)), np.tile([0.5, 0, 0], (1, 3, 1)), weights, run=2)
+    posed = points.points(tf.constant([[2.0]], tf.float64), transforms)
     # The first bone leaves the point, the second turns it about (1, 0, 0) to (1, 1, 0).
-    np.testing.assert_allclose(np.transpose(posed[0]), [[2, 0, 0], [1, 1, 0], [1.5, 0.5, 0]], atol=1e-12)
+    np.testing.assert_allclose(posed[0], [[2, 0, 0], [1, 1, 0], [1.5, 0.5, 0]], atol=1e-12)
 
 
 def test_gradients_match_finite_differences():
     rng = np.random.default_rng(1)
     steps = kinematics.ancestor_steps(ARM)
-    weights = tf.constant(rng.dirichlet(np.ones(3), 4).T)
+    points = skinning.SkinnedPoints(rng.normal(size=(4, 3)), rng.normal(size=(2, 4, 3)), rng.dirichlet(np.ones(3), 4), run=3)
     heads = planes(tf.constant(rng.normal(size=(1, 3, 3))))
-    points = tf.constant(rng.normal(size=(1, 3, 4)))
 
-    def posed(six):
+    def posed(six, codes):
         turn, place = kinematics.forward_kinematics(
             rotations.planes_from_matrix(rotations.matrix_from_6d(six)), heads, steps)
-        return skinning.skin_planes(skinning.bone_transforms(turn, place, heads), weights, points)
+        return points.points(codes, skinning.bone_transforms(turn, place, heads))
 
-    exact, numeric = tf.test.compute_gradient(posed, [tf.constant(rng.normal(size=(1, 3, 6)))], delta=1e-6)
-    np.testing.assert_allclose(exact[0], numeric[0], atol=1e-7)
+    arguments = [tf.constant(rng.normal(size=(1, 3, 6))), tf.constant(rng.normal(size=(1, 2)))]
+    for exact, numeric in zip(*tf.test.compute_gradient(posed, arguments, delta=1e-6)):
+        np.testing.assert_allclose(exact, numeric, atol=1e-7)
 
 
 def test_taken_joints_hand_their_gradients_back():
