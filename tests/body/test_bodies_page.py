@@ -31,5 +31,8 @@ def test_toy_body_loads_and_poses(tmp_path, monkeypatch, capsys):
 def test_page_names_every_array_of_the_schema():
     text = page()
     with np.load(template.find_body(), allow_pickle=False) as data:
-        missing = [key for key in data.files if f"`{key}`" not in text]
+        learned = [key for key in data.files if "_vae_" in key or "_flow_" in key]
+        missing = [key for key in data.files if f"`{key}`" not in text and key not in learned]
     assert not missing
+    groups = {re.match(".*?_(vae|flow)_", key)[0] for key in learned}
+    assert len(groups) == 4 and all(f"`{group}" in text for group in groups)

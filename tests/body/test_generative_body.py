@@ -11,6 +11,7 @@ import tensorflow as tf
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "reference"))
 import body_numpy  # noqa: E402
 
+from hund_tf.body import template  # noqa: E402
 from hund_tf.body.generative_body import GenerativeBody  # noqa: E402
 from hund_tf.geometry import rotations  # noqa: E402
 from hund_tf.state import ModelState  # noqa: E402
@@ -39,14 +40,16 @@ def t_pose(body, shape=None, expression=None, mesh="full", **turns):
                                     mesh=mesh)
 
 
+@pytest.mark.parametrize("codes", ["vae", "linear"])
 @pytest.mark.parametrize("mesh", ["full", "low"])
-def test_equals_the_plain_twin(body, mesh):
-    state = random_state(0)
+def test_equals_the_plain_twin(mesh, codes):
+    body, state = GenerativeBody.from_asset(codes=codes), random_state(0)
     posed = body(state, mesh=mesh)
+    shape, expression = body.shape_codes.decode(state.shape).numpy(), body.expression_codes.decode(state.expression).numpy()
     for b in range(2):
         vertices, joints, keypoints = body_numpy.pose(
-            body._template, posed.joint_rotations[b].numpy(), state.shape[b].numpy(), state.expression[b].numpy(),
-            state.rotation[b].numpy(), state.translation[b].numpy(), mesh)
+            body._template, posed.joint_rotations[b].numpy(), shape[b], expression[b], state.rotation[b].numpy(),
+            state.translation[b].numpy(), mesh)
         np.testing.assert_allclose(posed.joints[b], joints, atol=1e-5)
         np.testing.assert_allclose(posed.vertices[b], vertices, atol=2e-5)
         np.testing.assert_allclose(posed.keypoints[b], keypoints, atol=2e-5)
@@ -159,6 +162,21 @@ def test_config_round_trip(body):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(body))
     state = random_state(9, 1)
     np.testing.assert_array_equal(again(state, mesh=None).joints, body(state, mesh=None).joints)
+
+
+def test_priors_are_the_files_or_as_asked(body, tmp_path):
+    assert (body.pose_prior, body.codes) == ("flow", "vae")
+    plain = GenerativeBody.from_asset(pose_prior="gaussian", codes="linear")
+    state = random_state(10, 1)
+    assert np.abs(plain(state, mesh=None).joints - body(state, mesh=None).joints).max() > 0.01
+    with np.load(template.find_body(), allow_pickle=False) as data:
+        np.savez(tmp_path / "plain.npz", **{key: data[key] for key in data if "_vae_" not in key and "_flow_" not in key})
+    unlearned = GenerativeBody.from_asset(tmp_path / "plain.npz")
+    assert (unlearned.pose_prior, unlearned.codes) == ("gaussian", "linear")
+    with pytest.raises(ValueError, match=r"pose_prior must be one of \('gaussian',\).*Received: 'flow'"):
+        GenerativeBody.from_asset(tmp_path / "plain.npz", pose_prior="flow")
+    with pytest.raises(ValueError, match="codes must be one of .*Received: 'pca'"):
+        GenerativeBody.from_asset(codes="pca")
 
 
 def test_wrong_sizes_and_meshes_are_refused(body):

@@ -164,7 +164,7 @@ def test_cut_off_and_damaged_files_are_refused(arrays, tmp_path):
     with pytest.raises(ValueError, match="must be an .npz file"):
         template.load_template(str(path))
     middle = len(whole) // 2
-    path.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64:])
+    path.write_bytes(whole[:middle] + bytes(255 - byte for byte in whole[middle:middle + 64]) + whole[middle + 64:])
     with pytest.raises(ValueError, match="must be a (readable array|whole .npz file)"):
         template.load_template(str(path))
 
@@ -192,3 +192,16 @@ def test_pickled_objects_are_refused_and_not_unpickled(arrays, tmp_path):
     with pytest.raises(ValueError, match="parents must be a plain array.*Python objects"):
         template.load_template(str(tmp_path / "body.npz"))
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"shape_vae_decoder_bias1": None}, "learned priors must be whole. Received: none named shape_vae_decoder_bias1"),
+    ({"expression_vae_encoder_skip": None}, "none named expression_vae_encoder_skip"),
+    ({"pose_hand_flow_orders": None}, "none named pose_hand_flow_orders"),
+    ({"shape_vae_encoder_skip": lambda x: x[:-1]}, "shape_vae must have the 40 components of the meshes"),
+    ({"pose_body_flow_bias0": lambda x: x[:-1]}, "pose_body_flow_weights and bias must have a row for each of 8 orders"),
+    ({"pose_body_flow_weights0": lambda x: x * np.nan}, "pose_body_flow_weights0 must be finite")])
+def test_broken_learned_priors_are_refused(arrays, change, message):
+    changed = {**arrays, **{key: rule(arrays[key]) if rule else None for key, rule in change.items()}}
+    with pytest.raises(ValueError, match=message):
+        template.template_from_arrays({key: value for key, value in changed.items() if value is not None})

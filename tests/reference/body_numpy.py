@@ -9,11 +9,11 @@ def pose(body, local_rotations, shape, expression, rotation6d, translation, mesh
     Args:
         body: `BodyTemplate`.
         local_rotations: `[63, 3, 3]`.
-        shape, expression: `[16]`, `[20]`.
+        shape, expression: components of the meshes, the first few or all.
         rotation6d, translation: `[6]`, `[3]`.
     """
     local_rotations = np.asarray(local_rotations, np.float64)
-    heads = body.joints_template + np.tensordot(shape, body.joints_shape, 1)
+    heads = body.joints_template + np.tensordot(shape, body.joints_shape[:len(shape)], 1)
     turns, joints = [], []
     for j, parent in enumerate(body.parents):
         if parent < 0:
@@ -30,7 +30,8 @@ def pose(body, local_rotations, shape, expression, rotation6d, translation, mesh
 
     def posed(name):
         part = body.meshes[name]
-        at_rest = part.vertices + np.tensordot(shape, part.shape, 1) + np.tensordot(expression, part.expression, 1)
+        at_rest = (part.vertices + np.tensordot(shape, part.shape[:len(shape)], 1)
+                   + np.tensordot(expression, part.expression[:len(expression)], 1))
         moved = np.zeros_like(at_rest, np.float64)
         for (turn, joint, head), weight in zip(skin, part.skin_weights.T):
             moved += weight[:, None] * ((at_rest - head) @ turn.T + joint)
