@@ -40,45 +40,40 @@ class SkinnedPoints:
         self._runs = []
         for part in np.array_split(np.arange(len(template)), -(-len(template) // run)):
             bones = np.flatnonzero(np.any(weights[part] > 0, axis=0)).astype(np.int32)
-            self._runs.append((bones, _carrier(template[part], basis[:, part], weights[part][:, bones])))
+            planes = basis[:, part].transpose(0, 2, 1).reshape(len(basis), -1)
+            constants = (template[part].T, planes, weights[part][:, bones].T)
+            self._runs.append((bones, [tf.constant(np.ascontiguousarray(x)) for x in constants]))
 
     def planes(self, codes, transforms):
         """Codes `[B, C]` and `bone_transforms` `[B, 12, J]` -> posed points as planes, `[B, 3, V]`, metres."""
-        return tf.concat([carry(codes, tf.gather(transforms, bones, axis=2)) for bones, carry in self._runs], axis=2)
+        return tf.concat([_carry(codes, tf.gather(transforms, bones, axis=2), *constants)
+                          for bones, constants in self._runs], axis=2)
 
     def points(self, codes, transforms):
         """As `planes`, but `[B, V, 3]`."""
         return tf.transpose(self.planes(codes, transforms), [0, 2, 1])
 
 
-def _carrier(template, basis, weights):
-    """A function of codes `[B, C]` and transforms `[B, 12, J]` that gives posed points `[B, 3, V]`.
+@tf.custom_gradient
+def _carry(codes, transforms, template, basis, weights):
+    """Posed points `[B, 3, V]` of template `[3, V]`, basis `[C, 3 V]` and weights `[J, V]`.
 
-    Its gradient is by hand: without XLA the automatic one stacks the four columns' slopes before it multiplies them.
+    The gradient to codes and transforms is by hand: without XLA the automatic one stacks the slopes of the four columns
+    before it multiplies them. The constants are arguments since a SavedModel keeps no gradient that captures them.
     """
-    points, bones = weights.shape
-    template = tf.constant(np.ascontiguousarray(template.T))
-    planes = basis.transpose(2, 0, 1)  # [3, C, V]
-    basis = tf.constant(planes.transpose(1, 0, 2).reshape(len(basis), -1))
-    back = [tf.constant(np.ascontiguousarray(plane.T)) for plane in planes]
-    weights, weights_back = tf.constant(np.ascontiguousarray(weights.T)), tf.constant(weights)
+    bones, points = weights.shape
+    shaped = tf.reshape(tf.matmul(codes, basis), [-1, 3, points]) + template
+    blended = tf.reshape(tf.matmul(tf.reshape(transforms, [-1, bones]), weights), [-1, 4, 3, points])
+    *columns, shift = tf.unstack(blended, axis=1)  # each [B, 3, V]
+    axes = tf.unstack(tf.expand_dims(shaped, 2), axis=1)  # each [B, 1, V]
+    posed = columns[0] * axes[0] + columns[1] * axes[1] + columns[2] * axes[2] + shift
 
-    @tf.custom_gradient
-    def carry(codes, transforms):
-        shaped = tf.reshape(tf.matmul(codes, basis), [-1, 3, points]) + template
-        blended = tf.reshape(tf.matmul(tf.reshape(transforms, [-1, bones]), weights), [-1, 4, 3, points])
-        *columns, shift = tf.unstack(blended, axis=1)  # each [B, 3, V]
-        axes = tf.unstack(tf.expand_dims(shaped, 2), axis=1)  # each [B, 1, V]
-        posed = columns[0] * axes[0] + columns[1] * axes[1] + columns[2] * axes[2] + shift
+    def gradient(upstream):
+        slopes = [tf.matmul(tf.reshape(part, [-1, points]), weights, transpose_b=True)
+                  for part in (*(upstream * axis for axis in axes), upstream)]
+        slopes = tf.stack([tf.reshape(slope, [-1, 3, bones]) for slope in slopes], axis=1)
+        along = tf.stack([tf.reduce_sum(upstream * column, axis=1) for column in columns], axis=1)
+        along = tf.matmul(tf.reshape(along, [-1, 3 * points]), basis, transpose_b=True)
+        return along, tf.reshape(slopes, [-1, 12, bones]), None, None, None
 
-        def gradient(upstream):
-            slopes = [tf.matmul(tf.reshape(part, [-1, points]), weights_back)
-                      for part in (*(upstream * axis for axis in axes), upstream)]
-            slopes = tf.stack([tf.reshape(slope, [-1, 3, bones]) for slope in slopes], axis=1)
-            along = [tf.reduce_sum(upstream * column, axis=1) for column in columns]
-            return (tf.add_n([tf.matmul(part, plane) for part, plane in zip(along, back)]),
-                    tf.reshape(slopes, [-1, 12, bones]))
-
-        return posed, gradient
-
-    return carry
+    return posed, gradient
