@@ -8,6 +8,7 @@ _PUBLIC = {
     "HundConfig": "hund_tf.config",
     "ImageEvidence": "hund_tf.state",
     "ModelState": "hund_tf.state",
+    "PerspectiveProjection": "hund_tf.geometry.camera",
     "Reconstruction": "hund_tf.reconstruct",
     "Reconstructor": "hund_tf.reconstruct",
     "SoftRasterizer": "hund_tf.geometry.soft_rasterizer",

@@ -17,8 +17,6 @@ SIDE = 220  # pixels of a picture
 DENSITY = 1010.0  # kg / m^3
 SKIN = (0.80, 0.65, 0.55)
 PEOPLE = (("tall", 1.90, 84), ("short", 1.52, 50), ("heavy", 1.70, 110), ("thin", 1.72, 50))
-# MakeHuman's boy of eight, projected onto the shape codes.
-CHILD = (3.77, -0.41, 1.89, -1.26, 0.12, 1.29, 0.57, 0.33, 0.08, 1.08, -0.78, 1.8, -0.22, 0.37, -0.66, 0.49)
 CLIPS = (("Walk_Loop", 3), ("Sitting_Idle", 2), ("Crouch_Idle", 2), ("Dance_Loop", 8), ("Punch_Cross", 5))
 BENT = {"left_elbow": (0, -1.6, 0), "right_elbow": (0, 2.2, 0), "left_knee": (1.8, 0, 0), "right_hip": (-1.3, 0, 0),
         "right_knee": (1.0, 0, 0), "left_shoulder": (0, 0, -0.6)}
@@ -32,7 +30,7 @@ def main():
     parser.add_argument("--motion", default=None, help="motion capture to pose, optional")
     parser.add_argument("-o", "--output", default="docs/images/body.png")
     options = parser.parse_args()
-    artist = Artist(GenerativeBody.from_asset(options.body))
+    artist = Artist(GenerativeBody.from_asset(options.body, codes="linear"))  # faces and people are made by linear algebra
     pictures = artist.rest() + artist.bends() + artist.hands() + artist.faces() + artist.people()
     if options.motion:
         pictures += artist.captured(options.motion)
@@ -86,7 +84,7 @@ class Artist:
         slope = np.linalg.lstsq(codes, measures - zero, rcond=None)[0].T  # [2, 16]
         pictures = []
         people = {name: _least_code(slope, np.array([height, np.log(mass)]) - zero) for name, height, mass in PEOPLE}
-        for name, code in {**people, "child": np.array(CHILD)}.items():
+        for name, code in {**people, "smallest of 300": codes[measures[:, 0].argmin()]}.items():
             tall, log_mass = self.measure(code)
             title = f"{name} {tall:.2f} m {np.exp(log_mass):.0f} kg"
             print(title, "code size", round(float(np.linalg.norm(code)), 1))
