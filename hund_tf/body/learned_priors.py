@@ -1,5 +1,7 @@
 """The learned priors of a body file: its optional arrays to the arguments of `PoseFlow` and `CodeVAE`, and back."""
 
+import re
+
 import numpy as np
 
 from hund_tf.body.rules import plain, require
@@ -9,20 +11,22 @@ _SKIPS = ("encoder_skip", "decoder_skip")
 
 
 def read_pose_flows(arrays, parts):
-    """Flows of a file: dict from pose part to `(orders, networks)`, empty without `pose_body_flow_orders`.
+    """Flows of a file: dict from pose part to `(orders, networks)`, empty without any array of theirs.
 
     Both hands have the couplings of `pose_hand_flow`: mirrored hands have the same codes.
 
     Raises:
         ValueError: if a part of a group is missing.
     """
-    if "pose_body_flow_orders" not in arrays and "pose_hand_flow_orders" not in arrays:
+    if not any(name.startswith(("pose_body_flow_", "pose_hand_flow_")) for name in arrays):
         return {}
     flows = {}
     for kind in ("body", "hand"):
         prefix = f"pose_{kind}_flow_"
-        weights, biases = _layers(arrays, prefix)
-        orders = _get(arrays, prefix + "orders").astype(np.int32)
+        orders = _get(arrays, prefix + "orders", "w2").astype(np.int32)
+        require(np.all(np.sort(orders, axis=1) == np.arange(orders.shape[1])), f"{prefix}orders must be permutations",
+                orders.tolist())
+        weights, biases = _layers(arrays, prefix, 3)
         require(all(len(x) == len(orders) for x in weights + biases),
                 f"{prefix}weights and bias must have a row for each of {len(orders)} orders", [x.shape for x in weights + biases])
         networks = [[(w[c], b[c]) for w, b in zip(weights, biases)] for c in range(len(orders))]
@@ -53,10 +57,10 @@ def read_vaes(arrays, components):
     if not any(name.startswith(tuple(f"{vae}_vae_" for vae in VAES)) for name in arrays):
         return {}
     for vae in VAES:
-        rows = len(_get(arrays, f"{vae}_vae_encoder_skip"))
+        rows = len(_get(arrays, f"{vae}_vae_encoder_skip", "r2"))
         require(rows == components[vae], f"{vae}_vae must have the {components[vae]} components of the meshes", rows)
-    return {vae: (*(list(zip(*_layers(arrays, f"{vae}_vae_{part}_"))) for part in ("encoder", "decoder")),
-                  *(_get(arrays, f"{vae}_vae_{skip}") for skip in _SKIPS)) for vae in VAES}
+    return {vae: (*(list(zip(*_layers(arrays, f"{vae}_vae_{part}_", 2))) for part in ("encoder", "decoder")),
+                  *(_get(arrays, f"{vae}_vae_{skip}", "r2") for skip in _SKIPS)) for vae in VAES}
 
 
 def vae_arrays(name, fitted):
@@ -70,14 +74,18 @@ def vae_arrays(name, fitted):
     return arrays
 
 
-def _layers(arrays, prefix):
-    weights, biases = [], []
-    while f"{prefix}weights{len(weights)}" in arrays or not weights:
-        biases.append(_get(arrays, f"{prefix}bias{len(weights)}"))
-        weights.append(_get(arrays, f"{prefix}weights{len(weights)}"))
+def _layers(arrays, prefix, rank):
+    count = max([1, *(int(name[len(prefix) + 7:]) + 1 for name in arrays if re.fullmatch(prefix + r"weights\d", name)),
+                 *(int(name[len(prefix) + 4:]) + 1 for name in arrays if re.fullmatch(prefix + r"bias\d", name))])
+    weights, biases = ([_get(arrays, f"{prefix}{kind}{i}", f"r{size}") for i in range(count)]
+                       for kind, size in (("weights", rank), ("bias", rank - 1)))
+    sizes = [(*w.shape[:-2], w.shape[-1]) for w in weights]
+    require(sizes == [b.shape for b in biases] and all(
+        w.shape[-2] == size[-1] for w, size in zip(weights[1:], sizes)), f"{prefix}weights and bias must fit, layer upon layer",
+            [w.shape for w in weights] + [b.shape for b in biases])
     return weights, biases
 
 
-def _get(arrays, name):
+def _get(arrays, name, kind):
     require(name in arrays, "learned priors must be whole", f"none named {name}")
-    return plain(name, arrays[name], "w" if name.endswith("orders") else "r", arrays[name].ndim)
+    return plain(name, arrays[name], *kind)

@@ -1,4 +1,4 @@
-"""Pose priors: latent pose codes, N(0, I), to 6D joint rotations and back, exactly, with their density."""
+"""Pose priors: latent pose codes, N(0, I), to 6D numbers of joint rotations and back, exactly, with their density."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,7 @@ class AffinePoseFlow:
         dtype: of the computation. The way there and back is exact but for rounding: of codes to 1e-4 in float32.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit or the factor cannot be inverted.
     """
 
     def __init__(self, mean, factor, dtype=tf.float32):
@@ -24,6 +24,8 @@ class AffinePoseFlow:
             raise ValueError(f"mean must be [D] and factor [D, D]. Received: {mean.shape}, {factor.shape}.")
         self.dim = len(mean)
         exact = factor.astype(np.float64)
+        if not np.linalg.cond(exact) < 1e7:
+            raise ValueError(f"factor must be invertible. Received a condition number of {np.linalg.cond(exact):.3g}.")
         self.dtype = tf.as_dtype(dtype)
         self._log_volume = self.dtype.as_numpy_dtype(np.linalg.slogdet(exact)[1])
         with tf.init_scope():

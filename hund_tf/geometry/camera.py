@@ -36,7 +36,7 @@ def project(points_camera, intrinsics):
         ValueError: if `points_camera` is not `[B, N, 3]` or `intrinsics` not `[B, 4]`.
     """
     points_camera = _checked("points_camera", points_camera, "[B, N, 3]")
-    intrinsics = _checked("intrinsics", intrinsics, "[B, 4]")
+    intrinsics = tf.cast(_checked("intrinsics", intrinsics, "[B, 4]"), points_camera.dtype)
     depth = tf.maximum(points_camera[..., 2:], MIN_DEPTH_M)
     points = tf.concat([points_camera[..., :2], depth], axis=-1)
     return perspective.project(points, intrinsics[:, None, :2], intrinsics[:, None, 2:])
@@ -49,7 +49,7 @@ def unproject(pixels, depth, intrinsics):
         ValueError: if a shape is another one.
     """
     pixels, depth = _checked("pixels", pixels, "[B, N, 2]"), _checked("depth", depth, "[B, N, 1]")
-    intrinsics = _checked("intrinsics", intrinsics, "[B, 4]")
+    intrinsics = tf.cast(_checked("intrinsics", intrinsics, "[B, 4]"), pixels.dtype)
     rays = (pixels - intrinsics[:, None, 2:]) / intrinsics[:, None, :2]
     return tf.concat([rays * depth, depth], axis=-1)
 
@@ -89,6 +89,9 @@ class PerspectiveProjection(keras.layers.Layer):
 
     Source: Zanfir et al., CVPR 2021, Sec. 2.1, `x_2d = Pi(x_3d, C)`.
     """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
 
     def call(self, points_camera, intrinsics):
         return project(points_camera, intrinsics)

@@ -1,7 +1,8 @@
 """Poses to train on: motion capture drawn by clip, mirrored, recombined, and poses it lacks made up.
 
 Motion file: `quat_wxyz_local` `[N, 22, 4]`, local rotations relative to a T-pose (y up, facing +z), with
-`clip_id` and `clip_names`, joints named as the first 22 of the body.
+`clip_id` and `clip_names`, joints named as the first 22 of the body. Optional `source_id` `[N]` tells the rigs apart that
+frames come from; without it they count as one.
 """
 
 import numpy as np
@@ -49,6 +50,9 @@ class MotionLibrary:
         self._frames, self._weights = {}, {}
         for split in ("train", "validation"):
             chosen = [c for c in clips if (c in held_out) == (split == "validation") and c not in bad]
+            if not chosen and len(bad) < len(clips):
+                raise ValueError(f"{path} must have a plausible clip to train on and one to hold out. Received {len(clips)} "
+                                 f"clips, {len(bad)} of them implausible.")
             if not chosen:
                 raise ValueError(f"Of the {split} clips of {path}, at least one must have {_MIN_WITHIN:.0%} of its joints "
                                  f"within joint_limits.py's limits. Received {len(bad)} of {len(clips)} clips that have not.")

@@ -179,6 +179,26 @@ def test_priors_are_the_files_or_as_asked(body, tmp_path):
         GenerativeBody.from_asset(codes="pca")
 
 
+def test_wrong_states_are_refused(body):
+    state = random_state(0)._asdict()
+    with pytest.raises(ValueError, match="A state must be a named tuple or dict of .*Received: .*'beta'"):
+        body({**state, "beta": state["shape"]})
+    with pytest.raises(ValueError, match="A state must be"):
+        body(tuple(state.values()))
+    with pytest.raises(ValueError, match=r"local_rotations must be \[B, 63, 3, 3\]. Received: \(2, 22, 3, 3\)"):
+        body.theta_from_rotations(np.zeros((2, 22, 3, 3)))
+    with pytest.raises(ValueError, match=r"theta must be \[B, 306\]"):
+        body.rotations_from_theta(np.zeros((2, 100)))
+    with pytest.raises(ValueError, match="mesh must be one of"):
+        body.faces("mid")
+
+
+def test_lists_and_other_types_are_taken(body):
+    state = {name: np.asarray(value, np.float64) for name, value in random_state(0, 1)._asdict().items()}
+    state["rotation"] = [[1.0, 0, 0, 0, 1, 0]]
+    assert body(state, mesh=None).joints.dtype == tf.float32
+
+
 def test_wrong_sizes_and_meshes_are_refused(body):
     with pytest.raises(ValueError, match=r"theta must be \[B, 306\]"):
         body(random_state(0)._replace(theta=tf.zeros([2, 126])))

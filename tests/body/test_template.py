@@ -198,8 +198,15 @@ def test_pickled_objects_are_refused_and_not_unpickled(arrays, tmp_path):
     ({"shape_vae_decoder_bias1": None}, "learned priors must be whole. Received: none named shape_vae_decoder_bias1"),
     ({"expression_vae_encoder_skip": None}, "none named expression_vae_encoder_skip"),
     ({"pose_hand_flow_orders": None}, "none named pose_hand_flow_orders"),
+    ({"pose_hand_flow_orders": None, "pose_body_flow_orders": None}, "none named pose_body_flow_orders"),
+    ({"shape_vae_decoder_weights1": None}, "none named shape_vae_decoder_weights1"),
+    ({"pose_body_flow_orders": lambda x: x[0]}, "pose_body_flow_orders must have 2 dimension"),
+    ({"pose_body_flow_orders": lambda x: x * 0}, "pose_body_flow_orders must be permutations"),
+    ({"shape_vae_decoder_skip": lambda x: x[0]}, "shape_vae_decoder_skip must have 2 dimension"),
+    ({"shape_vae_decoder_weights1": lambda x: x[:, :-1]}, "shape_vae_decoder_weights and bias must fit, layer upon layer"),
     ({"shape_vae_encoder_skip": lambda x: x[:-1]}, "shape_vae must have the 40 components of the meshes"),
-    ({"pose_body_flow_bias0": lambda x: x[:-1]}, "pose_body_flow_weights and bias must have a row for each of 8 orders"),
+    ({"pose_body_flow_bias0": lambda x: x[:-1]}, "pose_body_flow_weights and bias must fit, layer upon layer"),
+    ({"pose_body_flow_orders": lambda x: x[:-1]}, "pose_body_flow_weights and bias must have a row for each of 7 orders"),
     ({"pose_body_flow_weights0": lambda x: x * np.nan}, "pose_body_flow_weights0 must be finite")])
 def test_broken_learned_priors_are_refused(arrays, change, message):
     changed = {**arrays, **{key: rule(arrays[key]) if rule else None for key, rule in change.items()}}
