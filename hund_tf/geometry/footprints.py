@@ -148,8 +148,7 @@ def vertex_gradient(scene, entries, raster, rendered, scale, upstream):
         return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
 
     elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
-    planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
-    return tf.transpose(planes, [0, 2, 1])
+    return tf.transpose(_planes(picture, elements, 3, count, scene.vertices.dtype), [0, 2, 1])
 
 
 @tf.function(autograph=False, reduce_retracing=True)
@@ -170,7 +169,7 @@ def label_gradient(scene, entries, raster, rendered, scale, upstream):
         return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
 
     elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
-    planes = tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=scene.vertices.dtype)
+    planes = _planes(picture, elements, raster.channels, count, scene.vertices.dtype)
     return tf.transpose(tf.reduce_sum(planes, axis=0))
 
 
@@ -210,6 +209,14 @@ def _rows(scene, entries, raster):
     return tf.reshape(corners, tf.stack([shape[0], shape[1], 9])), window
 
 
+def _planes(picture, elements, rows, count, dtype):
+    """Results of `picture`, `[B, rows, count]`, also of no picture, whose shape `map_fn` could not know."""
+    def drawn():
+        return tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=dtype)
+
+    return tf.cond(tf.shape(elements[0])[0] > 0, drawn, lambda: tf.zeros(tf.stack([0, rows, count]), dtype))
+
+
 def _in_pieces(function, window, signature, raster):
     """Results of `function(Tiles)` for all tiles of one picture, `[parts, ...]` each."""
     side = tiles.tile_side(raster.reach)
@@ -226,7 +233,9 @@ def _touch(corners, tile, middle, entries, raster):
     x, y = x - (tf.cast(tile.x, x.dtype) + 0.5), y - (tf.cast(tile.y, y.dtype) + 0.5)
     fields = triangles.pixel_fields(edge, x, y, side)
     chance = tf.sigmoid(fields.squared * fields.sign * (1.0 / raster.sigma))
-    chance *= triangles.positive(chance - raster.cutoff)
+    # no chance is above 1, so tiles that fill up a piece add nothing
+    least = tf.where(tile.x == tiles.NOWHERE, tf.ones_like(x[0]), tf.cast(raster.cutoff, x.dtype))
+    chance *= triangles.positive(chance - least)
     # outside weights sum to more than 1: they are divided by their sum in all that follows
     scale = 1.0 / (fields.weights[0] + fields.weights[1] + fields.weights[2])
     shares = [weight * scale for weight in fields.weights]
@@ -331,5 +340,4 @@ def _row_counts(place, values, size):
     rows = tf.shape(values)[1]
     values = tf.reshape(tf.transpose(values, [1, 0, 2]), tf.stack([rows, -1]))
     place = tf.tile(tf.reshape(place, [1, -1]), tf.stack([rows, 1]))
-    return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)
     return tf.raw_ops.DenseBincount(input=place, size=size, weights=values, binary_output=False)

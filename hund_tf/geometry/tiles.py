@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hund_tf.geometry import triangles
 
-NOWHERE = -2 ** 14  # first pixel of a tile that no face reaches
+NOWHERE = -2 ** 14  # first pixel of a tile that only fills up a piece: whoever draws leaves it out
 
 
 class Windows(NamedTuple):

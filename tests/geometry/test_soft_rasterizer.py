@@ -12,7 +12,6 @@ from hund_tf.geometry.soft_rasterizer import SoftRasterizer, soft_rasterize
 from hund_tf.visualization import renderer
 
 
-
 def load(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -169,6 +168,12 @@ def test_nothing_to_draw_is_an_empty_picture():
     _, faces, labels = soup(4)
     nobody = soft_rasterize(np.zeros([0, 30, 3]), faces, labels, np.zeros([0, 4]), SIZE, **SETTINGS)
     assert nobody.shape == (0, *SIZE, 5)
+    watched = [tf.zeros([0, 30, 3]), tf.Variable(labels), tf.zeros([0, 4])]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        total = tf.reduce_sum(soft_rasterize(watched[0], faces, watched[1], watched[2], SIZE, **SETTINGS))
+    for tensor, gradient in zip(watched, tape.gradient(total, watched)):
+        assert gradient.shape == tensor.shape and not gradient.numpy().any()
     blank = soft_rasterize(np.zeros([2, 30, 3]), faces[:0], labels, INTRINSICS, SIZE, **SETTINGS)
     assert blank.shape == (2, *SIZE, 5) and not blank.numpy().any()
 
@@ -287,5 +292,69 @@ def test_errors_say_the_rule_and_what_came():
         SoftRasterizer(10, sigma=0)
     with pytest.raises(ValueError, match="`image_size` must be a positive side"):
         SoftRasterizer((10, 0))
+    for rule, settings in (("finite numbers.*sigma=nan", dict(sigma=float("nan"))),
+                           ("finite numbers.*background=nan", dict(background=float("nan"))),
+                           ("finite numbers.*far='9'", dict(far="9")), ("0 < near < far", dict(near=200.0)),
+                           (r"whole numbers. Received: 60\.0", dict(image_size=60.0)),
+                           ("whole numbers. Received: '60'", dict(image_size="60"))):
+        settings = {"image_size": 10, **settings}
+        with pytest.raises(ValueError, match=rule):
+            SoftRasterizer(**settings)
+        with pytest.raises(ValueError, match=rule):
+            soft_rasterize(points, faces, labels, INTRINSICS, **settings)
+    for rule, arguments in (("`labels` must have one row a vertex", (points, faces, labels[:29], INTRINSICS)),
+                            ("`intrinsics` must have one row an image", (points, faces, labels, INTRINSICS[:1])),
+                            ("`intrinsics` must have one row an image", (points[:1], faces, labels, INTRINSICS)),
+                            ("`faces` must be of an integer.*float64", (points, faces * 1.0, labels, INTRINSICS)),
+                            ("0 to V - 1.*-1 to", (points, np.minimum(faces, -1), labels, INTRINSICS)),
+                            ("0 to V - 1.*to 30, of 30", (points, np.maximum(faces, 30), labels, INTRINSICS)),
+                            ("float32 or float64.*float16", (np.float16(points), faces, labels, INTRINSICS)),
+                            ("float32 or float64.*int64", (points.astype(int), faces, labels, INTRINSICS))):
+        with pytest.raises(ValueError, match=rule):
+            soft_rasterize(*arguments, SIZE)
 
 
+def test_unequal_batches_that_a_graph_does_not_know_are_an_error():
+    points, faces, labels = soup(8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 30, 3], tf.float64), tf.TensorSpec([None, 4], tf.float64)])
+    def run(vertices, intrinsics):
+        return soft_rasterize(vertices, faces, labels, intrinsics, SIZE)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one row an image"):
+        run(points, INTRINSICS[:1])
+
+
+def test_the_order_of_faces_does_not_matter_where_pieces_are_filled_up():
+    # the first face covers the spot far to the upper left where filling tiles lie
+    points = np.array([[[-30000, -28000, 1], [-30000, -32000, 1], [300, 400, 1],
+                        [50, 250, 0.9], [250, 250, 0.9], [250, 30, 0.9]]])
+    faces, labels, lens = np.arange(6).reshape(2, 3), np.eye(2)[[0, 0, 0, 1, 1, 1]], [[1.0, 1.0, 0.0, 0.0]]
+    ours, turned = (soft_rasterize(points, order, labels, lens, 300) for order in (faces, faces[::-1]))
+    np.testing.assert_allclose(ours, turned, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_vertex_that_is_nowhere_is_left_out(bad, axis):
+    points, faces, labels = soup(9)
+    hidden = points.copy()
+    points[0, faces[0, 0], axis], hidden[0, faces[0, 0], 2] = bad, -1.0
+    results = []
+    for values in (points, hidden):
+        watched = [tf.constant(values), tf.constant(INTRINSICS)]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            picture = soft_rasterize(watched[0], faces, labels, watched[1], SIZE, **SETTINGS)
+            total = tf.reduce_sum(picture ** 2)
+        results.append([picture, *tape.gradient(total, watched)])
+    for ours, expected in zip(*results):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
+        assert np.isfinite(ours).all()
+
+
+def test_a_mixed_precision_policy_does_not_change_the_picture():
+    points, faces, labels = soup(9)
+    points, labels, lens = np.float32(points), np.float32(labels), np.float32(INTRINSICS)
+    picture = SoftRasterizer(SIZE, dtype="mixed_float16", **SETTINGS)(tf.constant(points), faces, labels, lens)
+    np.testing.assert_array_equal(picture, soft_rasterize(points, faces, labels, lens, SIZE, **SETTINGS))
