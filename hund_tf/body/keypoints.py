@@ -61,7 +61,7 @@ def regressor(body, name):
         `(names, weights)`: the points' names, and float32 `[P, 63 + 137]`, rows sum to 1.
 
     Raises:
-        ValueError: if there is no such set.
+        ValueError: if there is no such set, or the body lacks a point that the set is made of.
     """
     if name not in SETS:
         raise ValueError(f"A keypoint set must be one of {sorted(SETS)}. Received: {name!r}.")
@@ -86,4 +86,8 @@ def _column(body, part):
     """A joint by name, else a keypoint; `keypoint:` asks for the keypoint where both have the name."""
     if part in body.joint_names:
         return body.joint_names.index(part)
-    return len(body.joint_names) + body.keypoint_names.index(part.replace("keypoint:", ""))
+    keypoint = part.replace("keypoint:", "")
+    if keypoint not in body.keypoint_names:
+        raise ValueError(f"The keypoint sets are made of the body's points: it must have a joint or keypoint {keypoint!r}. "
+                         f"Received a body with {len(body.keypoint_names)} keypoints, {body.keypoint_names[:3]} and so on.")
+    return len(body.joint_names) + body.keypoint_names.index(keypoint)

@@ -1,5 +1,7 @@
 """Keypoint sets of other data sets."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -76,3 +78,9 @@ def test_points_of_a_rigid_part_move_rigidly(body, posed):
 def test_unknown_set_is_refused(body):
     with pytest.raises(ValueError, match="keypoint set must be one of"):
         keypoints.regressor(body, "mpii")
+
+
+def test_a_body_that_lacks_a_point_is_refused(body):
+    bare = types.SimpleNamespace(joint_names=body.joint_names, keypoint_names=("neck",))
+    with pytest.raises(ValueError, match="must have a joint or keypoint 'nose'"):
+        keypoints.regressor(bare, "coco17")
