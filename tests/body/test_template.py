@@ -97,11 +97,11 @@ def test_each_broken_rule_is_named(arrays, key, change, message):
         template.template_from_arrays({**arrays, key: change(wide)})
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_values_that_are_not_finite_are_refused_in_every_array(arrays, bad):
+@pytest.mark.parametrize("third, bad", [(0, np.nan), (1, np.inf), (2, 1e300)])
+def test_values_that_are_not_finite_are_refused_in_every_array(arrays, third, bad):
     real = [key for key, value in arrays.items() if value.dtype.kind == "f"]
     assert len(real) > 15
-    for key in real:
+    for key in real[third::3]:
         broken = arrays[key].astype(float)
         broken.flat[-1] = bad
         with pytest.raises(ValueError, match=f"{key} must be finite. Received: 1 NaN or infinite"):

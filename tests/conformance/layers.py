@@ -30,7 +30,6 @@ LAYERS = {
     "rasterizer": (lambda: SoftRasterizer((12, 16), sigma=0.5),
                    lambda layer, x: layer(x["points"], _FACES, _LABELS, x["intrinsics"]), _points(4)),
     "body": (GenerativeBody, lambda layer, x: layer(x, mesh="low").vertices, _state()),
-    "keypoints": (GenerativeBody, lambda layer, x: layer(x, mesh=None).keypoints, _state()),
-    "linear_body": (lambda: GenerativeBody(pose_prior="gaussian", codes="linear"),
-                    lambda layer, x: layer(x, mesh="low").vertices, _state()),
+    "linear_keypoints": (lambda: GenerativeBody(pose_prior="gaussian", codes="linear"),
+                         lambda layer, x: layer(x, mesh=None).keypoints, _state()),
 }
