@@ -7,14 +7,13 @@ import argparse
 import errno
 import gc
 import os
-import re
 import sys
 import tempfile
 import time
 import traceback
 
 import hund_tf
-from hund_tf import distortion, images, outputs, presets
+from hund_tf import cli_values, distortion, images, outputs, presets
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -46,7 +45,7 @@ run with the same name are replaced; files that hund did not write never are."""
 def main(arguments=None):
     """Runs the command; returns its exit code (argparse itself exits with 2 on bad arguments)."""
     parser = _parser()
-    options = parser.parse_args(_with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    options = parser.parse_args(cli_values.join_negative(sys.argv[1:] if arguments is None else arguments))
     if options.run is None:
         parser.print_help()
         return EXIT_BAD_INPUT
@@ -69,17 +68,6 @@ def _parser():
     return parser
 
 
-def _with_negative_values(arguments):
-    """Joins `--box -9,0,50,80` to `--box=-9,0,50,80`: argparse takes a list that begins with a minus for an option."""
-    joined = []
-    for argument in arguments:
-        if joined and joined[-1] in ("--intrinsics", "--distortion", "--box") and re.match(r"-[\d.]", argument):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
 def _add_reconstruct(commands):
     parser = commands.add_parser(
         "reconstruct", help="photos in, posed 3D bodies out", description=_RECONSTRUCT_HELP,
@@ -87,19 +75,19 @@ def _add_reconstruct(commands):
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="photo, folder of photos, or quoted pattern (default: the sample photo)")
     parser.add_argument("-o", "--output", default="hund_out", metavar="OUT", help="output folder (default: %(default)s)")
-    parser.add_argument("--format", dest="formats", type=_formats, default=("json", "glb", "png"), metavar="LIST",
+    parser.add_argument("--format", dest="formats", type=cli_values.formats, default=("json", "glb", "png"), metavar="LIST",
                         help=f"what to write, of {','.join(outputs.FORMATS)} (default: json,glb,png)")
-    parser.add_argument("--intrinsics", type=_intrinsics, metavar="fx,fy,cx,cy",
+    parser.add_argument("--intrinsics", type=cli_values.intrinsics, metavar="fx,fy,cx,cy",
                         help="camera in pixels of the upright photo, for all photos (default: from EXIF, else "
                              "fx = fy = longer side, centre in the middle)")
-    parser.add_argument("--distortion", type=_distortion, metavar="k1,k2,p1,p2[,k3...]",
+    parser.add_argument("--distortion", type=cli_values.distortion, metavar="k1,k2,p1,p2[,k3...]",
                         help="how the lens bends, OpenCV's 4, 5, 8, 12 or 14 numbers; needs --intrinsics or EXIF. "
                              "What is in pixels, given and written, stays that of the photo as it is (default: it does "
                              "not bend)")
-    parser.add_argument("--box", dest="boxes", type=_box, action="append", metavar="x,y,w,h",
+    parser.add_argument("--box", dest="boxes", type=cli_values.box, action="append", metavar="x,y,w,h",
                         help="where a person is, in pixels, in place of the detector; once per person, one photo only")
-    parser.add_argument("--max-people", type=_count(1), metavar="N", help="at most N people a photo, the surest first")
-    parser.add_argument("--stages", type=_count(0, MAX_STAGES), metavar="N",
+    parser.add_argument("--max-people", type=cli_values.count(1), metavar="N", help="at most N people a photo, the surest first")
+    parser.add_argument("--stages", type=cli_values.count(0, MAX_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")
     parser.add_argument("--preset", default="body", metavar="NAME",
                         help="networks to use: a name from `hund presets` or a folder (default: %(default)s)")
@@ -306,59 +294,6 @@ def _fail(sentence, code=EXIT_BAD_INPUT):
 
 def _say_error(sentence):
     print(f"hund: {sentence}", file=sys.stderr)
-
-
-def _formats(text):
-    kinds = tuple(dict.fromkeys(kind.strip().lower() for kind in text.split(",") if kind.strip()))
-    if not kinds or not set(kinds) <= set(outputs.FORMATS):
-        raise argparse.ArgumentTypeError(f"must be a comma-separated list of {', '.join(outputs.FORMATS)}. Received: {text!r}.")
-    return kinds
-
-
-def _intrinsics(text):
-    values = _numbers(text, "fx,fy,cx,cy")
-    if values[0] <= 0 or values[1] <= 0:
-        raise argparse.ArgumentTypeError(f"fx and fy must be positive. Received: {text!r}.")
-    return values
-
-
-def _distortion(text):
-    try:
-        return tuple(distortion.checked_coefficients([float(part) for part in text.split(",")]).tolist())
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be 4, 5, 8, 12 or 14 finite numbers {distortion.ORDER}. Received: {text!r}.") from None
-
-
-def _box(text):
-    values = _numbers(text, "x,y,w,h")
-    if values[2] <= 0 or values[3] <= 0:
-        raise argparse.ArgumentTypeError(f"width and height must be positive. Received: {text!r}.")
-    return values
-
-
-def _numbers(text, form):
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 4 or not all(abs(value) < 1e7 for value in values):
-        raise argparse.ArgumentTypeError(f"must be four numbers {form}. Received: {text!r}.")
-    return values
-
-
-def _count(least, most=None):
-    def parse(text):
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or value < least or (most is not None and value > most):
-            limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
-            raise argparse.ArgumentTypeError(f"must be a whole number {limit}. Received: {text!r}.")
-        return value
-
-    return parse
 
 
 if __name__ == "__main__":

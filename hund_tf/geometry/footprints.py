@@ -131,45 +131,23 @@ def vertex_gradient(scene, entries, raster, rendered, scale, upstream):
     Returns:
         `[B, V, 3]`.
     """
-    count = tf.shape(scene.vertices)[1]
+    def rows(touched, tables, clear):
+        missed = tf.gather(clear, touched.pixel)
+        if touched.first is not None:
+            missed *= touched.first
+        return tf.reshape(tf.stack(_corner_gradient(touched, _pulls(touched, tables), missed, raster)), [3, -1])
 
-    def picture(arguments):
-        corners, window, middle, *maps = arguments
-        tables, clear = _bin_gradient(entries, raster, *maps)
-
-        def piece(tile):
-            touched = _touch(corners, tile, middle, entries, raster)
-            missed = tf.gather(clear, touched.pixel)
-            if touched.first is not None:
-                missed *= touched.first
-            rows = _corner_gradient(touched, _pulls(touched, tables), missed, raster)
-            return _vertices_of(tile, entries), tf.reshape(tf.stack(rows), [3, -1])
-
-        return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
-
-    elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
-    return tf.transpose(_planes(picture, elements, 3, count, scene.vertices.dtype), [0, 2, 1])
+    return tf.transpose(_at_vertices(rows, 3, scene, entries, raster, (rendered, scale, upstream)), [0, 2, 1])
 
 
 @tf.function(autograph=False, reduce_retracing=True)
 def label_gradient(scene, entries, raster, rendered, scale, upstream):
     """As `vertex_gradient`, to the labels of the vertices: `[V, C]`; only where `Entries` has `vectors`."""
-    count = tf.shape(scene.vertices)[1]
+    def rows(touched, tables, _):
+        return tf.stack([tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
+                         for pull, _ in _pulls(touched, tables)[:-1]])
 
-    def picture(arguments):
-        corners, window, middle, *maps = arguments
-        tables, _ = _bin_gradient(entries, raster, *maps)
-
-        def piece(tile):
-            touched = _touch(corners, tile, middle, entries, raster)
-            rows = [tf.concat([tf.reduce_sum(pull * part, axis=0) for part in touched.shares], axis=0)
-                    for pull, _ in _pulls(touched, tables)[:-1]]
-            return _vertices_of(tile, entries), tf.stack(rows)
-
-        return _row_counts(*_in_pieces(piece, window, (tf.int32, corners.dtype), raster), count)
-
-    elements = (*_rows(scene, entries, raster), scene.middle, rendered, scale, upstream)
-    planes = _planes(picture, elements, raster.channels, count, scene.vertices.dtype)
+    planes = _at_vertices(rows, raster.channels, scene, entries, raster, (rendered, scale, upstream))
     return tf.transpose(tf.reduce_sum(planes, axis=0))
 
 
@@ -209,12 +187,25 @@ def _rows(scene, entries, raster):
     return tf.reshape(corners, tf.stack([shape[0], shape[1], 9])), window
 
 
-def _planes(picture, elements, rows, count, dtype):
-    """Results of `picture`, `[B, rows, count]`, also of no picture, whose shape `map_fn` could not know."""
-    def drawn():
-        return tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=dtype)
+def _at_vertices(rows, number, scene, entries, raster, maps):
+    """Sums at the vertices, `[B, number, V]`, of what `rows(touched, tables, clear)` says of the corners of the tiles' faces,
+    `[number, 3 N]`; `maps` are those of `_bin_gradient`."""
+    count, dtype = tf.shape(scene.vertices)[1], scene.vertices.dtype
 
-    return tf.cond(tf.shape(elements[0])[0] > 0, drawn, lambda: tf.zeros(tf.stack([0, rows, count]), dtype))
+    def picture(arguments):
+        corners, window, middle, *picture_maps = arguments
+        tables, clear = _bin_gradient(entries, raster, *picture_maps)
+
+        def piece(tile):
+            return _vertices_of(tile, entries), rows(_touch(corners, tile, middle, entries, raster), tables, clear)
+
+        return _row_counts(*_in_pieces(piece, window, (tf.int32, dtype), raster), count)
+
+    elements = (*_rows(scene, entries, raster), scene.middle, *maps)
+    return tf.cond(  # the shape of no picture's sums is not known to map_fn
+        tf.shape(scene.vertices)[0] > 0,
+        lambda: tf.map_fn(picture, elements, parallel_iterations=_AT_ONCE, fn_output_signature=dtype),
+        lambda: tf.zeros(tf.stack([0, number, count]), dtype))
 
 
 def _in_pieces(function, window, signature, raster):
