@@ -11,6 +11,8 @@ from hund_tf.networks.context_encoder import READ_KEYPOINTS
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 
 _TERMS = 5  # L_u and what it is made of
+_MID_HIP = 8
+LANDMARKS = 25  # BODY_25 points of the landmark network's 3D estimate
 _FAR = 2.0  # crop widths; a keypoint further off counts as this far
 
 
@@ -19,7 +21,8 @@ class ObjectiveReport(NamedTuple):
 
     Attributes:
         loss: L_u, `[B]`.
-        feedback: `[B, L]`, loss, its terms and the keypoints' residuals, for the descent cell.
+        feedback: `[B, L]`, loss, its terms, the keypoints' residuals in the image and those of the landmark network's
+            3D estimate, for the descent cell.
         keypoint_loss: L_k, `[B]`, in crop widths.
         part_loss: L_b, `[B]`.
         state: `ModelState` of the packed state.
@@ -53,7 +56,7 @@ class BodyObjective:
 
     def __init__(self, body, codec, config, rasterizer=None, part_gradient=True, compile_geometry=False):
         self.body, self.codec, self.config, self.rasterizer = body, codec, config, rasterizer
-        self.feedback_size = _TERMS + 2 * len(READ_KEYPOINTS)
+        self.feedback_size = _TERMS + 2 * len(READ_KEYPOINTS) + 3 * LANDMARKS
         self._part_gradient = part_gradient
         self._pose = tf.function(self._geometry, jit_compile=True, autograph=False) if compile_geometry else self._geometry
         if rasterizer is not None:
@@ -62,7 +65,9 @@ class BodyObjective:
 
     def __call__(self, packed, summary):
         config = self.config
-        state, body, residual, weight = self._pose(packed, summary.keypoints, summary.confidence, summary.intrinsics)
+        state, body, residual, weight, lean = self._pose(
+            packed, summary.keypoints, summary.confidence, summary.intrinsics, summary.landmarks3d,
+            summary.landmarks3d_confidence)
         keypoint_loss = alignment.keypoint_alignment(residual, tf.zeros_like(residual), weight, limit=_FAR)
         part_loss = self._part_loss(body.vertices, summary)
         pose_prior = priors.gaussian_prior(state.theta)
@@ -73,15 +78,26 @@ class BodyObjective:
                           tf.math.log1p(shape_prior) * 0.2], axis=-1)
         pull = tf.clip_by_value(residual * 8.0, -3.0, 3.0) * weight[..., None]
         pull = tf.reshape(pull, [-1, 2 * len(READ_KEYPOINTS)])
-        return ObjectiveReport(loss, tf.concat([terms, pull], axis=-1), keypoint_loss, part_loss, state, body)
+        return ObjectiveReport(loss, tf.concat([terms, pull, lean], axis=-1), keypoint_loss, part_loss, state, body)
 
-    def _geometry(self, packed, keypoints, confidence, intrinsics):
-        """State, posed body, keypoint residuals in crop widths and their weights."""
+    def _geometry(self, packed, keypoints, confidence, intrinsics, landmarks3d, landmarks3d_confidence):
+        """State, posed body, keypoint residuals in crop widths, their weights, and the residuals of the 3D estimate."""
         state = self.codec.unpack(packed, intrinsics, CROP_SIZE)
         body = self.body(state, mesh=None if self.rasterizer is None else "low")
         projected = camera.project(tf.gather(body.keypoints, READ_KEYPOINTS, axis=1), intrinsics)
         weight = confidence * tf.cast(confidence > 0.05, tf.float32)
-        return state, body, (projected - keypoints) / CROP_SIZE, weight
+        lean = self._lean(body.keypoints, landmarks3d, landmarks3d_confidence, intrinsics)
+        return state, body, (projected - keypoints) / CROP_SIZE, weight, lean
+
+    @staticmethod
+    def _lean(keypoints, landmarks3d, confidence, intrinsics):
+        """Where the body differs from the landmark network's 3D estimate, in the frame of the ray through the crop:
+        `[B, 75]`. The loss does not count it: that estimate is too rough to fit, and good enough to show the way."""
+        points = keypoints[:, :LANDMARKS] - keypoints[:, _MID_HIP:_MID_HIP + 1]
+        points_ray = tf.einsum("bji,bkj->bki", camera.camera_from_ray(intrinsics, CROP_SIZE), points)
+        known = confidence * tf.cast(confidence > 0.05, tf.float32)
+        lean = tf.clip_by_value((points_ray - landmarks3d) * 4.0, -3.0, 3.0) * known[..., None]
+        return tf.reshape(lean, [-1, 3 * LANDMARKS])
 
     def _part_loss(self, vertices, summary):
         if self.rasterizer is None:

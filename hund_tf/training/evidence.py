@@ -11,12 +11,22 @@ import tensorflow as tf
 from hund_tf.sensing.heatmaps import CROP_SIZE
 
 # How much harder than the average each BODY_25 point is to find.
-_HARDNESS = (.5, .8, .8, .9, 1.1, .8, .9, 1.1, .9, 1.2, 1., 1.1, 1.2, 1., 1.1, .5, .5, .5, .5, 1.2, 1.2, 1.1, 1.2, 1.2, 1.1)
+_HARDNESS = (.4, .8, .8, .9, 1.1, .8, .9, 1.1, .9, 1.2, 1., 1.1, 1.2, 1., 1.1, .35, .35, .4, .4, 1.2, 1.2, 1.1, 1.2, 1.2, 1.1)
+_STEADY = (0, 1, 2, 5, 15, 16, 17, 18)  # nearly always found where the photo shows them
 _SMALL_TOES = (20, 23)  # no detector of ours sees them
 _SWAPS = (  # left-right confusions and how often: legs, lower legs, arms, all
     (.015, ((10, 13), (11, 14), (19, 22), (21, 24))), (.01, ((11, 14), (19, 22), (21, 24))),
     (.01, ((3, 6), (4, 7))), (.01, ((4, 7),)),
     (.012, ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (19, 22), (21, 24), (15, 16), (17, 18))))
+# BODY_25 as a tree from the mid-hip, which is its own parent; and an order in which parents come first.
+_PARENTS = (1, 8, 1, 2, 3, 1, 5, 6, 8, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 14, 14, 11, 11, 11)
+_OUTWARD = (8, 1, 0, 2, 5, 9, 12, 15, 16, 17, 18, 3, 6, 4, 7, 10, 13, 11, 14, 19, 20, 21, 22, 23, 24)
+# Errors of the 3D estimate: how much a bone's direction strays beside a thigh's, and its length (share). The lines of hips
+# and of shoulders turn as one, with opposite signs; so does the face with the neck.
+_LIMB_ERROR = (.5, .35, .5, 1.2, 1.6, .5, 1.2, 1.6, 0., .6, 1., 1.1, .6, 1., 1.1, .2, .2, .2, .2, .8, .8, .8, .8, .8, .8)
+_BONE_ERROR = (.05, .05, .08, .04, .09, .08, .04, .09, 0., .08, .02, .02, .08, .02, .02, *(.05,) * 10)
+_SAME_TURN = (0, 1, 2, 3, 4, 2, 6, 7, 8, 9, 10, 11, 9, 13, 14, 15, 15, 17, 17, 19, 19, 19, 22, 22, 22)
+_TURN_SIGN = tuple(-1.0 if i in (5, 12, 16, 18) else 1.0 for i in range(25))
 
 
 class DetectedEvidence(NamedTuple):
@@ -84,11 +94,12 @@ def detect(scene, points_ray, seed, noise=1.0):
     found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise)
     found, pressed = _pressed_in(found, outside, box, scene["image_bounds"], draw, batch, noise)
     confidence = _body_confidence(body, found, box, guessed, outside & ~pressed, pressed, scene["image_bounds"], draw, batch, noise)
-    face, face_confidence = _cluster(truth[:, 25:95], .012, .3, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
-    hands = [_cluster(truth[:, a:b], .05, .45, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
+    face, face_confidence = _cluster(truth[:, 25:95], .012, .45, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
+    hands = [_cluster(truth[:, a:b], .05, .6, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
              for a, b in ((95, 116), (116, 137))]
     labels = tf.where(occluder, 0, tf.cast(scene["part_labels"], tf.int32))
-    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, guessed, outside, draw, batch, noise)
+    shift = _shift_in_metres(found - body, points_ray, box)
+    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, shift, guessed, outside, draw, batch, noise)
     return DetectedEvidence(
         keypoints=tf.concat([found, face, hands[0][0], hands[1][0]], 1),
         confidence=tf.concat([confidence, face_confidence, hands[0][1], hands[1][1]], 1),
@@ -111,6 +122,14 @@ def _redefined(body, draw, batch, noise):
     return tf.stack(points, axis=1)
 
 
+def _shift_in_metres(pixels, points_ray, box):
+    """Displacements in the image `[B, 25, 2]` as metres at the body; wild ones are not followed."""
+    extent = tf.reduce_max(tf.reduce_max(points_ray[..., :2], 1) - tf.reduce_min(points_ray[..., :2], 1), -1)
+    share = pixels / box
+    share *= tf.cast(tf.norm(share, axis=-1, keepdims=True) < .08, tf.float32)
+    return share * extent[:, None, None]
+
+
 def _guessed(hidden, outside, draw, batch, noise):
     """Points that a detector does not see and guesses: behind occluders, off the photo, in the dark."""
     guessed = draw.chance(.05 * noise, batch, 25) | hidden | outside
@@ -127,7 +146,7 @@ def _misplaced(body, guessed, box, draw, batch, noise):
             order[a], order[b] = b, a
         swapped = draw.chance(share * noise, batch, 1, 1)
         body = tf.where(swapped, tf.gather(body, order, axis=1), body)
-    spread = tf.exp(.5 * draw.normal(batch, 1, 1)) * .015 * noise
+    spread = tf.exp(.5 * draw.normal(batch, 1, 1)) * .013 * noise
     error = draw.normal(batch, 25, 2) * spread * tf.constant(_HARDNESS)[:, None]
     error *= tf.where(guessed, 3.0, 1.0)[..., None]
     outlier = draw.chance(.03 * noise, batch, 25, 1)
@@ -155,16 +174,18 @@ def _inside(points, bounds):
 
 def _body_confidence(truth, found, box, guessed, unseen, pressed, bounds, draw, batch, noise):
     error = tf.norm(found - truth, axis=-1) / box[..., 0]
-    lost = draw.chance(.03 * noise, batch, 25)
+    steady = tf.constant([i in _STEADY for i in range(25)])
+    lost = draw.chance(.02 * noise, batch, 25) & ~steady
     face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
-    lost |= draw.chance(.06 * noise, batch, 1) & face
-    lost |= draw.chance(.15 * noise, batch, 25) & tf.constant([i in (17, 18, 16, 15) for i in range(25)])
+    lost |= draw.chance(.03 * noise, batch, 1) & face
+    lost |= draw.chance(.03 * noise, batch, 25) & face
     lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
-    lost |= guessed & ~pressed & draw.chance(.4, batch, 25)
+    lost |= guessed & ~pressed & ~steady & draw.chance(.3, batch, 25)
     lost |= unseen & draw.chance(.6, batch, 25)
     lost |= ~_inside(found, bounds)
-    sure = draw.uniform(.75, 1.0, batch, 25) - error * draw.uniform(0., 6., batch, 1)
-    sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25), sure)
+    sure = tf.where(steady, draw.uniform(.85, 1.0, batch, 25), draw.uniform(.65, 1.0, batch, 25))
+    sure -= error * draw.uniform(0., 6., batch, 1)
+    sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25) + tf.where(steady, .3, 0.), sure)
     sure = tf.where(pressed, draw.uniform(.02, .75, batch, 25), sure)
     confidence = tf.clip_by_value(sure, .02, 1.0) * tf.cast(~lost, tf.float32)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
@@ -178,7 +199,7 @@ def _cluster(points, jitter, lost_share, bounds, hidden, draw, batch, noise):
     found = points + shift * size
     lost = draw.chance(lost_share, batch, 1) | (tf.reduce_mean(tf.cast(hidden, tf.float32), 1, keepdims=True) > .3)
     lost |= ~_inside(found, bounds)
-    confidence = draw.uniform(.6, 1.0, batch, 1) * tf.cast(~lost, tf.float32)
+    confidence = draw.uniform(.85, 1.0, batch, 1) * tf.cast(~lost, tf.float32)
     return found, confidence
 
 
@@ -199,22 +220,33 @@ def _mask(labels, draw, batch, noise):
     mask = tf.cast(labels > 0, tf.float32)[..., None]
     soft = tf.nn.avg_pool2d(mask, 3, 1, "SAME")
     wander = tf.image.resize(draw.normal(batch, 8, 8, 1), [60, 60], method="bicubic")
-    grow = draw.normal(batch, 1, 1, 1) * .15 + .08
-    soft = tf.sigmoid((soft - .5 + noise * (.2 * wander + grow)) * 9.0) * tf.cast(soft + grow * noise > .02, tf.float32)
+    grow = draw.normal(batch, 1, 1, 1) * .1 + .1
+    soft = tf.sigmoid((soft - .38 + noise * (.12 * wander + grow)) * 16.0) * tf.cast(soft + grow * noise > .02, tf.float32)
     blob, present = draw.uniform(0., 60., batch, 1, 1, 2), draw.chance(.12 * noise, batch, 1, 1, 1)
     grid = tf.stack(tf.meshgrid(tf.range(60.), tf.range(60.)), -1)[None]
     near = tf.reduce_sum(tf.square((grid - blob) / draw.uniform(2., 9., batch, 1, 1, 2)), -1, keepdims=True) < 1
     sign = tf.cast(draw.chance(.5, batch, 1, 1, 1), tf.float32)
     soft = tf.where(near & present, sign, soft)
-    soft = tf.where(draw.chance(.03 * noise, batch, 1, 1, 1), 0.0, soft)
+    soft = tf.where(draw.chance(.01 * noise, batch, 1, 1, 1), 0.0, soft)
     return soft[..., 0]
 
 
-def _landmarks3d(points, guessed, outside, draw, batch, noise):
-    """The landmark network's 3D estimate: tilted, flattened, with errors that grow along the limbs."""
-    points = points - points[:, 8:9]
-    angles = draw.normal(batch, 3) * tf.constant([.20, .16, .05]) * noise
+def _landmarks3d(points, shift, guessed, outside, draw, batch, noise):
+    """The landmark network's 3D estimate: bones of nearly true length that follow what is seen in the image, tilted,
+    flattened, and wrong above all in how far limbs reach towards the camera."""
+    size = tf.exp(.35 * draw.normal(batch, 1, 1)) * tf.where(guessed, 1.8, 1.0)[..., None] * noise
+    turn = draw.normal(batch, 25, 3) * tf.constant([.03, .03, .25]) * tf.constant(_LIMB_ERROR)[:, None] * size
+    turn = tf.gather(turn, _SAME_TURN, axis=1) * tf.constant(_TURN_SIGN)[:, None]
+    stretch = 1.0 + draw.normal(batch, 25, 1) * tf.constant(_BONE_ERROR)[:, None] * noise
+    stretch = tf.gather(stretch, _SAME_TURN, axis=1)
+    bones = points - tf.gather(points, _PARENTS, axis=1)
+    length = tf.norm(bones, axis=-1, keepdims=True)
+    follow = tf.pad(shift, [[0, 0], [0, 0], [0, 1]]) * .85
+    bones += length * turn + follow - tf.gather(follow, _PARENTS, axis=1)
+    bones *= length / tf.maximum(tf.norm(bones, axis=-1, keepdims=True), 1e-6) * stretch
+    points = _chained(bones)
     x, y, z = tf.split(points, 3, -1)
+    angles = draw.normal(batch, 3) * tf.constant([.05, .05, .015]) * noise
     for axis in range(3):
         c, s = tf.cos(angles[:, axis, None, None]), tf.sin(angles[:, axis, None, None])
         if axis == 0:
@@ -223,23 +255,20 @@ def _landmarks3d(points, guessed, outside, draw, batch, noise):
             x, z = c * x + s * z, c * z - s * x
         else:
             x, y = c * x - s * y, s * x + c * y
-    flatten = 1.0 + (draw.uniform(.6, 1.15, batch, 1, 1) - 1.0) * noise
-    points = tf.concat([x, y, z * flatten], -1) * (1.0 + .07 * noise * draw.normal(batch, 1, 1))
-    error = draw.normal(batch, 25, 3) * .028 * tf.exp(.4 * draw.normal(batch, 1, 1))
-    limbs = draw.normal(batch, 4, 3) * .05
-    reach = [[0.0] * 4 for _ in range(25)]
-    for limb, (middle, ends) in enumerate(((3, (4,)), (6, (7,)), (10, (11, 22, 24)), (13, (14, 19, 21)))):
-        reach[middle][limb] = .4
-        for end in ends:
-            reach[end][limb] = 1.0
-    error += tf.einsum("kl,bld->bkd", tf.constant(reach), limbs)
-    error *= tf.where(guessed, 2.0, 1.0)[..., None]
-    points += error * tf.constant([1.0, 1.0, 1.6]) * noise
-    points -= points[:, 8:9]
-    wrong = draw.chance(.05 * noise, batch, 1, 1)
+    flatten = 1.0 + (draw.uniform(.7, 1.1, batch, 1, 1) - 1.0) * noise
+    points = tf.concat([x, y, z * flatten], -1) * (1.0 + .06 * noise * draw.normal(batch, 1, 1))
+    wrong = draw.chance(.02 * noise, batch, 1, 1)
     points = tf.where(wrong, tf.roll(points, 1, 0), points)
-    known = ~draw.chance(.06, batch, 1)
+    known = ~draw.chance(.02, batch, 1)
     seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
-    sure = tf.where(guessed, draw.uniform(.0, .9, batch, 25), draw.uniform(.8, 1.0, batch, 25))
+    sure = tf.where(guessed, draw.uniform(.0, .95, batch, 25), draw.uniform(.85, 1.0, batch, 25))
     sure *= tf.where(outside & draw.chance(.7, batch, 25), .1, 1.0)
     return points, sure * tf.cast(known, tf.float32) * seen
+
+
+def _chained(bones):
+    """Bones `[B, 25, 3]`, each from its parent, to points relative to the mid-hip."""
+    points = [None] * 25
+    for i in _OUTWARD:
+        points[i] = bones[:, i] if i == 8 else points[_PARENTS[i]] + bones[:, i]
+    return tf.stack(points, axis=1)

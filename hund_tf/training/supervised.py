@@ -1,5 +1,7 @@
 """Full supervision of the body network: the loss of each stage against the truth, with `model.fit`."""
 
+import os
+
 import keras
 import tensorflow as tf
 
@@ -31,6 +33,7 @@ class SupervisedHund(HundBody):
     def __init__(self, *args, supervision_config=SupervisionConfig(), **kwargs):
         super().__init__(*args, **kwargs)
         self.supervision_config = supervision_config
+        self.stage_weights = tuple(float(x) for x in os.environ['STAGE_WEIGHTS'].split(','))
         self._meta_loss = meta_losses.by_name(supervision_config.meta_loss)
         labels = tf.constant(self.body.part_labels("low"))
         is_hand = tf.reduce_any(labels[:, None] == tf.constant(_HAND_LABELS, labels.dtype), -1)
@@ -74,7 +77,8 @@ class SupervisedHund(HundBody):
     def _score(self, reports, truth, intrinsics):
         """Meta-loss `[B]`, and the limb joints of the last stage and of the truth, `[B, 12, 3]`."""
         target = self.body(truth, mesh="low")
-        losses = tf.stack([self._stage_loss(*report, truth, target, intrinsics) for report in reports])
+        weights = self.stage_weights
+        losses = tf.stack([w * self._stage_loss(*report, truth, target, intrinsics) for w, report in zip(weights, reports) if w > 0])
         state, body = reports[-1]
         vertices = self.body(state, mesh="low").vertices
         mesh = supervision.mean_point_error(

@@ -109,7 +109,7 @@ def _optimizer(learning_rate, steps):
     warmup = max(min(500, steps // 10), 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 20, max(steps - warmup, 1), alpha=0.01, warmup_target=learning_rate, warmup_steps=warmup)
-    return keras.optimizers.Adam(schedule, clipnorm=1.0)
+    return keras.optimizers.Adam(schedule, clipnorm=1.0, use_ema=True, ema_momentum=0.999)
 
 
 def _check_unfinished(run_dir, weights):
