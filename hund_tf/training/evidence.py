@@ -127,7 +127,9 @@ def _shift_in_metres(pixels, points_ray, box):
     extent = tf.reduce_max(tf.reduce_max(points_ray[..., :2], 1) - tf.reduce_min(points_ray[..., :2], 1), -1)
     share = pixels / box
     share *= tf.cast(tf.norm(share, axis=-1, keepdims=True) < .08, tf.float32)
-    return share * extent[:, None, None]
+    share = tf.unstack(share * extent[:, None, None], axis=1)
+    share[1], share[8] = (share[2] + share[5]) / 2, (share[9] + share[12]) / 2  # no points of the detectors' own
+    return tf.stack(share, axis=1)
 
 
 def _guessed(hidden, outside, draw, batch, noise):
