@@ -9,6 +9,7 @@ README, Training, says which files of each set are read. A wrong file or layout 
 
 import argparse
 import importlib
+import itertools
 import sys
 
 from tqdm import tqdm
@@ -51,7 +52,7 @@ def main(arguments=None):
     source = importlib.import_module(f"hund_tf.datasets.{_MODULES[args.set]}")
     options = {name: getattr(args, name) for name in ("labels", "whole_body") if hasattr(args, name)}
     try:
-        photos = source.photos(args.root, args.split, every=args.every, seed=args.seed, **options)
+        photos = _begun(source.photos(args.root, args.split, every=args.every, seed=args.seed, **options))
         with record_files.ShardWriter(args.out, args.shards, args.seed) as writer:
             landmarks, detector = _networks(args)
             written = convert(photos, writer, landmarks, detector, args.limit,
@@ -59,6 +60,14 @@ def main(arguments=None):
     except (ValueError, OSError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     print(f"{written} people in {args.shards} file{'s' if args.shards > 1 else ''}, {writer.paths[0]} and so on.")
+
+
+def _begun(photos):
+    """The same photos, the first of which is there: a wrong layout is told before the networks are loaded."""
+    first = next(photos, None)
+    if first is None:
+        raise ValueError("The files must hold a person to learn from. Received: none.")
+    return itertools.chain([first], photos)
 
 
 def _networks(args):

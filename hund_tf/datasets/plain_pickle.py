@@ -1,6 +1,6 @@
 """Reads a pickle of plain data (numbers, text, lists, dicts, NumPy arrays) from anywhere: nothing else is ever called.
 
-A pickle is a program. Here it may name five things, all replaced by stand-ins of this file, so that not even NumPy's own
+A pickle is a program. Here it may name a few things, all replaced by stand-ins of this file, so that not even NumPy's own
 unpickling runs; any other name is refused before it is looked up.
 """
 
@@ -84,11 +84,18 @@ def _encode(text, codec):
     return text.encode(codec)
 
 
+def _no_bytes(*content):
+    if content:
+        raise _Refused("bytes made of other values")
+    return b""
+
+
 def _bytes(data):
     return data.encode("latin1") if isinstance(data, str) else bytes(data)
 
 
 _STAND_INS = {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Type, ("_codecs", "encode"): _encode,
+              ("__builtin__", "bytes"): _no_bytes,
               **{(module, name): stand_in for module in ("numpy.core.multiarray", "numpy._core.multiarray")
                  for name, stand_in in (("_reconstruct", _new_array), ("scalar", _scalar))}}
 
