@@ -1,7 +1,7 @@
 """Makes training records (TFRecord) of a public data set's own files, or of a folder of photos.
 
     python tools/convert_dataset.py coco --root data/coco --split train --out records/coco-train --shards 64
-    python tools/convert_dataset.py human36m --root data/h36m --split train --every 10 --out records/h36m-train --shards 32
+    python tools/convert_dataset.py human36m --root data/h36m --split train --every 10 --out records/h36m --shards 32
     python tools/convert_dataset.py photos --root my_photos --out records/mine
 
 README, Training, says which files of each set are read. A wrong file or layout ends with code 2 and what was expected.
@@ -34,7 +34,8 @@ def _parser():
         command.add_argument("--every", type=count(1), default=1, help="takes each n-th photo or frame")
         command.add_argument("--limit", type=count(1), help="at most so many people")
         command.add_argument("--shards", type=count(1, 99999), default=1)
-        command.add_argument("--seed", type=int, default=0, help="order of photos or clips, and which shard each goes to")
+        command.add_argument("--seed", type=int, default=0,
+                             help="order of photos or clips, and which shard each goes to")
         command.add_argument("--evidence", action=argparse.BooleanOptionalAction, default=True,
                              help="run the landmark networks on each crop")
         if name in _LABELLED:

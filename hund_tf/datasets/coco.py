@@ -2,8 +2,8 @@
 
 Read are `annotations/person_keypoints_{train,val}2017.json` (annotations_trainval2017.zip) and `{train,val}2017/*.jpg`
 (train2017.zip, val2017.zip); with `whole_body` instead `annotations/coco_wholebody_{train,val}_v1.0.json` of
-https://github.com/jin-s13/COCO-WholeBody, which adds feet, face and hands. Keypoints are whole numbers of pixels, so half
-a pixel is added; boxes are measured from the photo's corner. The neck and the middle of the hips are middles of a pair.
+https://github.com/jin-s13/COCO-WholeBody, which adds feet, face and hands. Keypoints are whole numbers of pixels, so
+half a pixel is added; boxes are measured from the photo's corner. Neck and mid-hip are the middles of a pair.
 """
 
 import json
@@ -19,8 +19,8 @@ _PIXEL_CENTRE = 0.5
 _LEAST_KEYPOINTS, _LEAST_SIDE = 6, 48  # a person with fewer, or smaller (pixels of the longer side), teaches little
 _WEIGHTS = np.array([0.0, 0.5, 1.0])  # by COCO's v: not labelled, labelled but hidden, visible
 # OpenPose index -> COCO's 17
-BODY = {0: 0, 1: (5, 6), 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: (11, 12), 9: 12, 10: 14, 11: 16, 12: 11, 13: 13, 14: 15,
-        15: 2, 16: 1, 17: 4, 18: 3}
+BODY = {0: 0, 1: (5, 6), 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: (11, 12), 9: 12, 10: 14, 11: 16, 12: 11, 13: 13,
+        14: 15, 15: 2, 16: 1, 17: 4, 18: 3}
 # COCO-WholeBody: key, first OpenPose index, points; feet, 68 face points and 21 of a hand are in OpenPose's order
 _PARTS = (("foot", 19, 6), ("face", 25, 68), ("lefthand", 95, 21), ("righthand", 116, 21))
 
@@ -55,8 +55,8 @@ def photos(root, split, every=1, seed=None, labels=True, whole_body=False):
         for entry in data["annotations"]:
             by_photo.setdefault(entry["image_id"], []).append(entry)
     except (ValueError, KeyError, TypeError) as error:
-        raise layout.LayoutError(f"{path} must be COCO's keypoint annotations, with `images` and `annotations`. Received: "
-                                 f"{type(error).__name__}: {error}.") from None
+        raise layout.LayoutError(f"{path} must be COCO's keypoint annotations, with `images` and `annotations`. "
+                                 f"Received: {type(error).__name__}: {error}.") from None
     for photo_id in layout.shuffled(sorted(by_photo), seed)[::every]:
         file_name, height, width = names[photo_id]
         source = f"coco/{split}2017/{file_name}"

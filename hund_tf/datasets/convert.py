@@ -84,7 +84,8 @@ def _labels(person, crop_from_image):
     if person.keypoints is not None:
         moved = crops.to_crop(person.keypoints[None], crop_from_image).numpy()[0]
         known = person.keypoints_weight > 0
-        labels.update(label_keypoints=np.where(known[:, None], moved, 0.0), label_keypoints_weight=person.keypoints_weight)
+        labels.update(label_keypoints=np.where(known[:, None], moved, 0.0),
+                      label_keypoints_weight=person.keypoints_weight)
     if person.joints3d is not None:
         labels.update(joints3d=person.joints3d, joints3d_weight=person.joints3d_weight)
     return labels

@@ -1,12 +1,12 @@
-"""Human3.6M (http://vision.imar.ro/human3.6m/): videos, poses and cameras as downloaded in, labelled straight photos out.
+"""Human3.6M (http://vision.imar.ro/human3.6m/): videos, poses and cameras in, labelled straight photos out.
 
 Read are, for each subject S, `S/Videos/ACTION.CAMERA.mp4` and one of
 - `S/MyPoseFeatures/D3_Positions_mono/ACTION.CAMERA.cdf`: 32 joints, millimetres, camera frame;
 - `S/MyPoseFeatures/D3_Positions/ACTION.cdf`: the same in the world;
-and `metadata.xml` of the code package (in the root or in its Release-v1.1 or Release-v1.2), whose `w0` holds the cameras:
-264 numbers of 4 cameras x 11 subjects (three angles, the place in mm), then 4 x 9 (f, c, k1 k2 k3, p1 p2). Its camera
-model has tangential terms half of OpenCV's; they are taken for the same, which moves a corner by less than 0.3 pixels.
-Where `S/MyPoseFeatures/D2_Positions/ACTION.CAMERA.cdf` is there, the projection is checked against it.
+and `metadata.xml` of the code package (in the root, or there in Release-v1.1 or Release-v1.2), whose `w0` holds the
+cameras: 264 numbers of 4 cameras x 11 subjects (three angles, the place in mm), then 4 x 9 (f, c, k1 k2 k3, p1 p2). Its
+camera model lacks OpenCV's factor 2 in tangential terms; it is taken for OpenCV's, which moves a corner by 0.6 pixels at
+most. Where `S/MyPoseFeatures/D2_Positions/ACTION.CAMERA.cdf` is there, the projection is checked against it.
 """
 
 import os
@@ -98,8 +98,8 @@ def read_poses(path, dims):
     try:
         import cdflib
     except ImportError as error:
-        raise ImportError("The package cdflib must be installed to read Human3.6M's poses: pip install cdflib. Received: "
-                          f"{error}.") from error
+        raise ImportError("The package cdflib must be installed to read Human3.6M's poses: pip install cdflib. "
+                          f"Received: {error}.") from error
     try:
         poses = np.asarray(cdflib.CDF(path).varget("Pose"), np.float64)
     except Exception as error:  # a damaged file raises nearly anything
@@ -113,7 +113,8 @@ def read_poses(path, dims):
 def _clip(root, subject, name, path, cameras, every, labels):
     action, _, camera = name.rpartition(".")
     if (subject, camera) not in cameras:
-        raise layout.LayoutError(f"A video must be named ACTION.CAMERA.mp4, CAMERA one of {', '.join(CAMERAS)}. Received: {path}.")
+        raise layout.LayoutError(f"A video must be named ACTION.CAMERA.mp4, CAMERA one of {', '.join(CAMERAS)}. "
+                                 f"Received: {path}.")
     camera = cameras[subject, camera]
     joints = _joints(os.path.join(root, subject, "MyPoseFeatures"), action, name, camera)
     lens = None
@@ -123,7 +124,8 @@ def _clip(root, subject, name, path, cameras, every, labels):
             lens = distortion.LensDistortion(camera["distortion"], camera["intrinsics"], height, width)
             _check_projection(os.path.join(root, subject, "MyPoseFeatures", "D2_Positions", name + ".cdf"), joints[0],
                               camera["intrinsics"], lens)
-        person = _person(f"human36m/{subject}/{name}/{frame:06d}", joints[frame], camera["intrinsics"], height, width, labels)
+        source = f"human36m/{subject}/{name}/{frame:06d}"
+        person = _person(source, joints[frame], camera["intrinsics"], height, width, labels)
         if person is not None:
             yield layout.LabelledPhoto(lambda pixels=pixels, lens=lens: lens.undistort_photo(pixels),
                                        camera["intrinsics"], [person])
@@ -165,8 +167,8 @@ def _check_projection(path, joints, intrinsics, lens):
     missed = lens.distort_points(_project(joints, intrinsics)) - (read_poses(path, 2)[0] + _PIXEL_CENTRE)
     missed = np.linalg.norm(missed, axis=-1).mean()
     if missed > _FARTHEST_PX:
-        raise layout.LayoutError(f"Poses in space must project to those of {path}, to {_FARTHEST_PX:g} pixels. Received: "
-                                 f"{missed:.1f} pixels between them; is metadata.xml that of this release?")
+        raise layout.LayoutError(f"Poses in space must project to those of {path}, to {_FARTHEST_PX:g} pixels. "
+                                 f"Received: {missed:.1f} pixels between them; is metadata.xml that of this release?")
 
 
 def _person(source, joints, intrinsics, height, width, labels):

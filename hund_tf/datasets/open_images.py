@@ -2,8 +2,8 @@
 
 Read are `{train,validation,test}-annotations-bbox.csv` (the train file of V6 and V7 is named
 `oidv6-train-annotations-bbox.csv`) and the photos as `{train,validation,test}/IMAGEID.jpg`, as the set's own downloader
-and `aws s3 --no-sign-request cp s3://open-images-dataset/...` name them. Photos that were not downloaded are passed over:
-few people keep all 9 million. There are no labels of poses.
+and `aws s3 --no-sign-request cp s3://open-images-dataset/...` name them. Photos that were not downloaded are passed
+over: few people keep all 9 million. There are no labels of poses.
 """
 
 import csv
@@ -51,7 +51,9 @@ def photos(root, split, every=1, seed=None):
         kept = []
         for number, (x0, x1, y0, y1) in enumerate(boxes[name]):
             box = layout.cut_box((x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height), height, width)
-            if box is not None and max(box[2:]) >= _LEAST_SIDE and all(_overlap(box, other.box) < _SAME for other in kept):
+            if box is None or max(box[2:]) < _LEAST_SIDE:
+                continue
+            if all(_overlap(box, other.box) < _SAME for other in kept):
                 kept.append(layout.LabelledPerson(f"openimages/{split}/{name}.jpg/{number}", box))
         if kept:
             yield layout.LabelledPhoto(photo.pixels, photo.intrinsics, kept)

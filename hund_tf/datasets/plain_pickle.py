@@ -1,7 +1,7 @@
 """Reads a pickle of plain data (numbers, text, lists, dicts, NumPy arrays) from anywhere: nothing else is ever called.
 
-A pickle is a program. Here it may name a few things, all replaced by stand-ins of this file, so that not even NumPy's own
-unpickling runs; any other name is refused before it is looked up.
+A pickle is a program. Here it may name a few things, all replaced by stand-ins of this file, so that not even NumPy's
+own unpickling runs; any other name is refused before it is looked up.
 """
 
 import pickle
@@ -27,8 +27,8 @@ def read(path):
         try:
             return _plain(_Unpickler(file, encoding="latin1").load())
         except _Refused as error:
-            raise ValueError(f"{path} must be a pickle of plain data: numbers, text, lists, dicts and NumPy arrays. Received: "
-                             f"{error}.") from None
+            raise ValueError(f"{path} must be a pickle of plain data: numbers, text, lists, dicts and NumPy arrays. "
+                             f"Received: {error}.") from None
         except RecursionError:
             raise ValueError(f"{path} must be a pickle of plain data. Received: values nested too deep.") from None
         except Exception as error:  # a damaged pickle raises nearly anything

@@ -80,13 +80,14 @@ def read_sequence(path):
         data["cam_poses"] = _array(data["cam_poses"], (-1, 4, 4))
         data["cam_intrinsics"] = _array(data["cam_intrinsics"], (3, 3))
         frames = len(data["cam_poses"])
-        for key, shape in (("jointPositions", (frames, 24, 3)), ("poses2d", (frames, 3, 18)), ("campose_valid", (frames,))):
+        shapes = {"jointPositions": (frames, 24, 3), "poses2d": (frames, 3, 18), "campose_valid": (frames,)}
+        for key, shape in shapes.items():
             data[key] = [_array(value, shape) for value in data[key]]
-        if len({len(data[key]) for key in ("jointPositions", "poses2d", "campose_valid")}) != 1:
+        if len({len(data[key]) for key in shapes}) != 1:
             raise ValueError("another number of people in one part than in another")
     except (ValueError, TypeError) as error:
-        raise layout.LayoutError(f"{path} must hold a pose, detections and validity of each person at each of N frames of "
-                                 f"`cam_poses` [N, 4, 4]. Received: {error}.") from None
+        raise layout.LayoutError(f"{path} must hold a pose, detections and validity of each person at each of N frames "
+                                 f"of `cam_poses` [N, 4, 4]. Received: {error}.") from None
     if os.path.basename(data["sequence"]) != data["sequence"]:
         raise layout.LayoutError(f"{path}: `sequence` must be a name. Received: {data['sequence']!r}.")
     return data

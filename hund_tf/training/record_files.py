@@ -1,4 +1,4 @@
-"""Sharded TFRecord files: written whole or not at all, found by pattern, checked for completeness without decoding them.
+"""Sharded TFRecord files: written whole or not at all, found by pattern, checked to be complete by their lengths.
 
 A set NAME of N shards is NAME-00000-of-0000N.tfrecord and so on.
 """
@@ -43,8 +43,8 @@ class ShardWriter:
     def __enter__(self):
         there = sorted(glob.glob(glob.escape(self._name) + "-*-of-*.tfrecord"))
         if there:
-            raise FileExistsError(f"A set of records must get a new name, or the old one must be removed first. Received: "
-                                  f"{self._name}, of which there is {there[0]}.")
+            raise FileExistsError("A set of records must get a new name, or the old one must be removed first. "
+                                  f"Received: {self._name}, of which there is {there[0]}.")
         folder = os.path.dirname(os.path.abspath(self._name))
         os.makedirs(folder, exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix=".hund-", dir=folder)  # same disk, so that a move is one step
@@ -127,7 +127,7 @@ def count(path):
             end = place + _LENGTH + _LENGTH_CHECK + _DATA_CHECK
             end += struct.unpack("<Q", start)[0] if len(start) == _LENGTH else 0
             if end > size:
-                raise ValueError(f"{path} must be a complete TFRecord file. Received: {size} bytes that end inside record "
-                                 f"{number}, which begins at byte {place}.")
+                raise ValueError(f"{path} must be a complete TFRecord file. Received: {size} bytes that end inside "
+                                 f"record {number}, which begins at byte {place}.")
             place, number = end, number + 1
     return number

@@ -1,8 +1,8 @@
 """The schema of training records: one person's crop, evidence and labels to bytes, and files to a `tf.data.Dataset`.
 
-A record is a `tf.train.Example`, version 1. Always there: `version`, `source`, `intrinsics`, `image_bounds`. Groups that
-are there whole or not at all: the image; the evidence (what `LandmarkNetworks` saw); 2D labels; 3D labels; the state with
-the `coding` that its codes belong to; part labels. Shapes and units stand at `encode`.
+A record is a `tf.train.Example`, version 1. Always there: `version`, `source`, `intrinsics`, `image_bounds`. There
+whole or not at all: the image; the evidence (what `LandmarkNetworks` saw); 2D labels; 3D labels; the state with the
+`coding` that its codes belong to; part labels. Shapes and units stand at `encode`.
 """
 
 import numpy as np
@@ -56,7 +56,8 @@ def encode(source, **values):
         elif name == "coding":
             feature[name] = _bytes(value.encode())
         else:
-            raise ValueError(f"A record's values must be of {sorted({*FLOATS, *_MAPS, 'image', 'coding'})}. Received: {name!r}.")
+            raise ValueError(f"A record's values must be of {sorted({*FLOATS, *_MAPS, 'image', 'coding'})}. "
+                             f"Received: {name!r}.")
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     problem = _problem(example)
     if problem:
@@ -110,7 +111,8 @@ def read(paths, coding, images=False, batch_size=None, shuffle=True, seed=0, rep
     if repeat:
         dataset = dataset.repeat()
     dataset = dataset.batch(batch_size or _BATCH, drop_remainder=drop_remainder and bool(batch_size))
-    dataset = dataset.map(lambda path, record: parse(record, path, coding, images), num_parallel_calls=1, deterministic=True)
+    dataset = dataset.map(lambda path, record: parse(record, path, coding, images), num_parallel_calls=1,
+                          deterministic=True)
     if not batch_size:
         dataset = dataset.unbatch().apply(tf.data.experimental.assert_cardinality(
             tf.data.INFINITE_CARDINALITY if repeat else total))
@@ -129,10 +131,11 @@ def parse(serialized, path, coding, images=False):
     version, found = values.pop("version"), values.pop("coding")
     wrong = tf.not_equal(version, VERSION)
     foreign = tf.not_equal(found, "") & tf.not_equal(found, coding)
-    checks = [tf.debugging.Assert(~tf.reduce_any(wrong), [
-        f"Records must be of version {VERSION}. Received, with their files:", version[wrong], path[wrong]]),
-              tf.debugging.Assert(~tf.reduce_any(foreign), [
-                  f"States must be of the codes {coding!r}. Received, with their files:", found[foreign], path[foreign]])]
+    checks = [
+        tf.debugging.Assert(~tf.reduce_any(wrong), [
+            f"Records must be of version {VERSION}. Received, with their files:", version[wrong], path[wrong]]),
+        tf.debugging.Assert(~tf.reduce_any(foreign), [
+            f"States must be of the codes {coding!r}. Received, with their files:", found[foreign], path[foreign]])]
     with tf.control_dependencies(checks):
         flags = {f"has_{flag}": tf.cast(tf.not_equal(bytes_, ""), tf.float32) for flag, bytes_ in (
             ("image", values["image"]), ("evidence", values["person_mask"]), ("state", found),

@@ -69,8 +69,8 @@ def test_whole_body(root):
         return [value for i in range(count) for value in (first + i, 50.0, 0.5)]
 
     parts = {"foot_kpts": [11, 12, 2, 0, 0, 0] + [13, 14, 1] * 4, "foot_valid": True, "face_kpts": part(68, 100.25),
-             "face_valid": True, "lefthand_kpts": part(21, 5), "lefthand_valid": False, "righthand_kpts": part(21, 30.0),
-             "righthand_valid": True}
+             "face_valid": True, "lefthand_kpts": part(21, 5), "lefthand_valid": False,
+             "righthand_kpts": part(21, 30.0), "righthand_valid": True}
     write(root, "coco_wholebody_val_v1.0.json", {
         "images": [{"id": 1, "file_name": "000000000001.jpg", "height": 150, "width": 200}],
         "annotations": [entry(1, 1, seventeen(), **parts)]})
@@ -84,7 +84,7 @@ def test_whole_body(root):
 
 
 def test_wrong_layouts_say_the_path(root, tmp_path):
-    with pytest.raises(layout.LayoutError, match="person_keypoints_train2017.json was expected. Received: .*annotations holding"):
+    with pytest.raises(layout.LayoutError, match="train2017.json was expected. Received: .*annotations holding"):
         list(coco.photos(str(root), "train"))
     with pytest.raises(layout.LayoutError, match="coco_wholebody_val_v1.0.json was expected"):
         list(coco.photos(str(root), "val", whole_body=True))

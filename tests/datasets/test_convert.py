@@ -83,7 +83,8 @@ def test_found_boxes_without_a_body_are_left_out(confidence, people):
 
 
 def test_nobody_in_a_photo_is_no_record():
-    assert records_of(layout.LabelledPhoto(pixels(), None, None), detector=lambda image: (tf.zeros([0, 4]), tf.zeros(0))) == []
+    nobody = tf.zeros([0, 4]), tf.zeros(0)
+    assert records_of(layout.LabelledPhoto(pixels(), None, None), detector=lambda image: nobody) == []
     assert records_of(layout.LabelledPhoto(None, None, [])) == []
 
 
@@ -96,6 +97,7 @@ def test_limit_counts_people(limit, written):
 
 
 def test_middles_have_the_least_weight_and_missing_points_none():
-    placed, weights = layout.at_openpose([[0.0, 0], [2, 4], [np.nan, 1]], {1: (0, 1), 2: 1, 3: 2, 4: (0, 2)}, [0.5, 1, 1])
+    points = [[0.0, 0], [2, 4], [np.nan, 1]]
+    placed, weights = layout.at_openpose(points, {1: (0, 1), 2: 1, 3: 2, 4: (0, 2)}, [0.5, 1, 1])
     np.testing.assert_array_equal(placed[1:5], [[1, 2], [2, 4], [0, 0], [0, 0]])
     np.testing.assert_array_equal(weights[1:5], [0.5, 1, 0, 0])

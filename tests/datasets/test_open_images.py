@@ -6,7 +6,8 @@ from PIL import Image
 
 from hund_tf.datasets import layout, open_images, photo_folder
 
-HEADER = ("ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n")
+HEADER = ("ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,"
+          "IsInside\n")
 
 
 def row(name, label="/m/01g317", box="0.25,0.5,0.1,0.9", group=0, depiction=0):
@@ -26,7 +27,7 @@ def test_boxes_by_hand(tmp_path):
         row("a"), row("a", "/m/03bt1vf"), row("a", "/m/04yx4", "0.6,1.0,0.0,1.0"), row("a", "/m/0k4j"),
         row("b", group=1), row("b", depiction=1), row("b", box="0.1,0.15,0.1,0.2"), row("missing")])
     [photo] = open_images.photos(root, "validation")
-    assert [person.source for person in photo.people] == ["openimages/validation/a.jpg/0", "openimages/validation/a.jpg/2"]
+    assert [person.source for person in photo.people] == [f"openimages/validation/a.jpg/{i}" for i in (0, 2)]
     np.testing.assert_allclose(photo.people[0].box, [100, 20, 100, 160])
     np.testing.assert_allclose(photo.people[1].box, [240, 0, 160, 200])
     assert photo.people[0].keypoints is None and photo.pixels.shape == (200, 400, 3)

@@ -27,8 +27,9 @@ def sequence(**changes):
     joints = np.tile(world_joints().ravel(), (FRAMES, 1))
     valid = [np.ones(FRAMES, int), np.array([0, 1, 0, 0])]
     return {"sequence": "street_00", "poses2d": [detected, detected], "jointPositions": [joints, joints],
-            "cam_poses": np.tile(CAMERA, (FRAMES, 1, 1)), "cam_intrinsics": np.array([[500.0, 0, 159.5], [0, 500, 119.5], [0, 0, 1]]),
-            "campose_valid": valid, "poses": [np.zeros((FRAMES, 72))] * 2, "betas": [np.zeros(10)] * 2, "genders": ["m", "f"],
+            "cam_poses": np.tile(CAMERA, (FRAMES, 1, 1)), "campose_valid": valid,
+            "cam_intrinsics": np.array([[500.0, 0, 159.5], [0, 500, 119.5], [0, 0, 1]]),
+            "poses": [np.zeros((FRAMES, 72))] * 2, "betas": [np.zeros(10)] * 2, "genders": ["m", "f"],
             "img_frame_ids": np.arange(FRAMES), **changes}
 
 
@@ -95,8 +96,9 @@ def test_wrong_layouts_say_the_path(tmp_path):
 
 
 @pytest.mark.parametrize("changes, rule", [
-    ({"sequence": "../x"}, "must be a name"), ({"poses2d": [np.zeros((3, 3, 18))] * 2}, "of each person at each of N frames"),
-    ({"jointPositions": [np.zeros((FRAMES, 72))]}, "another number of people"), ({"cam_poses": np.zeros((4, 3))}, "cam_poses"),
+    ({"sequence": "../x"}, "must be a name"), ({"cam_poses": np.zeros((4, 3))}, "cam_poses"),
+    ({"poses2d": [np.zeros((3, 3, 18))] * 2}, "of each person at each of N frames"),
+    ({"jointPositions": [np.zeros((FRAMES, 72))]}, "another number of people"),
 ])
 def test_sequences_that_do_not_fit_are_refused(tmp_path, changes, rule):
     path = tmp_path / "a.pkl"

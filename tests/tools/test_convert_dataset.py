@@ -24,9 +24,10 @@ def fixture_root(tmp_path):
         (root / folder).mkdir(parents=True)
     keypoints = np.stack([40 + np.arange(17), 30 + 4 * np.arange(17), np.full(17, 2)], -1)
     photos = [{"id": i, "file_name": f"{i:012d}.jpg", "height": 150, "width": 200} for i in range(6)]
-    people = [{"id": 50 + i, "image_id": i, "bbox": [30, 20, 50, 100], "iscrowd": 0, "keypoints": keypoints.ravel().tolist()}
-              for i in range(6)]
-    (root / "annotations" / "person_keypoints_val2017.json").write_text(json.dumps({"images": photos, "annotations": people}))
+    people = [{"id": 50 + i, "image_id": i, "bbox": [30, 20, 50, 100], "iscrowd": 0,
+               "keypoints": keypoints.ravel().tolist()} for i in range(6)]
+    (root / "annotations" / "person_keypoints_val2017.json").write_text(
+        json.dumps({"images": photos, "annotations": people}))
     for photo in photos:
         Image.new("RGB", (200, 150), (0, 40, 0)).save(root / "val2017" / photo["file_name"])
     return root
@@ -43,7 +44,8 @@ def test_records_of_each_person_by_seed(root, tmp_path, capsys):
     files = {name: [(tmp_path / f"{name}-0000{i}-of-00002.tfrecord").read_bytes() for i in range(2)] for name in "abc"}
     assert files["a"] == files["b"] != files["c"]
     read = {name: list(records.read(str(tmp_path / f"{name}-*"), "any", images=name == "a")) for name in "ac"}
-    assert sorted(r["source"].numpy() for r in read["a"]) == [f"coco/val2017/{i:012d}.jpg/{50 + i}".encode() for i in range(6)]
+    assert sorted(r["source"].numpy().decode() for r in read["a"]) == [
+        f"coco/val2017/{i:012d}.jpg/{50 + i}" for i in range(6)]
     record = read["a"][0]
     # the square has the side 120 and the corner (-5, 10): 4 crop pixels a pixel
     np.testing.assert_allclose(record["intrinsics"], [800, 800, 420, 260])
@@ -62,7 +64,8 @@ def test_a_photo_missing_in_the_middle_ends_with_code_2_and_leaves_nothing(root,
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["human36m", "--split", "test"], "metadata.xml"), (["3dpw", "--split", "train"], "sequenceFiles/train was expected"),
+    (["human36m", "--split", "test"], "metadata.xml"),
+    (["3dpw", "--split", "train"], "sequenceFiles/train was expected"),
     (["coco", "--split", "train"], "person_keypoints_train2017.json was expected"),
     (["openimages", "--split", "test"], "test was expected"), (["photos"], "must hold photos"),
     (["coco"], "--split"), (["photos", "--limit", "0"], "whole number of at least 1"),
