@@ -131,15 +131,13 @@ def parse(serialized, path, coding, images=False):
     version, found = values.pop("version"), values.pop("coding")
     wrong = tf.not_equal(version, VERSION)
     foreign = tf.not_equal(found, "") & tf.not_equal(found, coding)
-    checks = [
-        tf.debugging.Assert(~tf.reduce_any(wrong), [
-            f"Records must be of version {VERSION}. Received, with their files:", version[wrong], path[wrong]]),
-        tf.debugging.Assert(~tf.reduce_any(foreign), [
-            f"States must be of the codes {coding!r}. Received, with their files:", found[foreign], path[foreign]])]
-    with tf.control_dependencies(checks):
-        flags = {f"has_{flag}": tf.cast(tf.not_equal(bytes_, ""), tf.float32) for flag, bytes_ in (
-            ("image", values["image"]), ("evidence", values["person_mask"]), ("state", found),
-            ("part_labels", values["part_labels"]))}
+    tf.debugging.Assert(~tf.reduce_any(wrong), [
+        f"Records must be of version {VERSION}. Received, with their files:", version[wrong], path[wrong]])
+    tf.debugging.Assert(~tf.reduce_any(foreign), [
+        f"States must be of the codes {coding!r}. Received, with their files:", found[foreign], path[foreign]])
+    present = {"image": values["image"], "evidence": values["person_mask"], "state": found,
+               "part_labels": values["part_labels"]}
+    flags = {f"has_{name}": tf.cast(tf.not_equal(value, ""), tf.float32) for name, value in present.items()}
     image = values.pop("image")
     if images:
         values["image"] = _decoded(image, (CROP_SIZE, CROP_SIZE, 3)) / 255

@@ -96,6 +96,13 @@ def test_limit_counts_people(limit, written):
     assert convert.convert(photos, writer, limit=limit) == written == len(kept)
 
 
+def test_a_crowd_is_seen_in_parts_and_everyone_keeps_the_own_place():
+    people = [person(x=100.0 + i)._replace(source=str(i)) for i in range(10)]
+    found = records_of(layout.LabelledPhoto(pixels, np.array([1000.0, 1000, 200, 150]), people))
+    assert [(source, round(float(values["intrinsics"][2]))) for source, values in found] == [
+        (str(i), 340 - 2 * i) for i in range(10)]
+
+
 def test_middles_have_the_least_weight_and_missing_points_none():
     points = [[0.0, 0], [2, 4], [np.nan, 1]]
     placed, weights = layout.at_openpose(points, {1: (0, 1), 2: 1, 3: 2, 4: (0, 2)}, [0.5, 1, 1])

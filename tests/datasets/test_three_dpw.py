@@ -10,11 +10,11 @@ from PIL import Image
 from hund_tf.datasets import layout, three_dpw
 
 FRAMES = 4
-CAMERA = np.array([[0.0, -1, 0, 0.5], [-1, 0, 0, 0], [0, 0, -1, 4], [0, 0, 0, 1]])  # world to camera
+CAMERA = np.array([[0.0, -1, 0, 0.5], [0, 0, -1, 0], [1, 0, 0, 3.9], [0, 0, 0, 1]])  # world to camera
 
 
 def world_joints():
-    """Joint j at (0.1, 0.05 j - 0.6, 0.01 j) in the world, so at (1.1 - 0.05 j, -0.1, 4 - 0.01 j) in the camera."""
+    """Joint j at (0.1, 0.05 j - 0.6, 0.01 j) in the world, so at (1.1 - 0.05 j, -0.01 j, 4) in the camera."""
     j = np.arange(24.0)
     return np.stack([np.full(24, 0.1), 0.05 * j - 0.6, 0.01 * j], -1)
 
@@ -50,17 +50,17 @@ def test_labels_by_hand(tmp_path):
     assert photos[3].pixels()[0, 0, 0] == pytest.approx(30, abs=3)
     np.testing.assert_allclose(photos[0].intrinsics, [500, 500, 160, 120])
     person = photos[0].people[0]
-    np.testing.assert_allclose(person.joints3d[4], [0.05, -0.1, 3.79], atol=1e-9)  # right wrist: SMPL 21
-    np.testing.assert_allclose(person.joints3d[14], [0.75, -0.1, 3.93], atol=1e-9)  # left ankle: SMPL 7
-    np.testing.assert_allclose(person.joints3d[1], [0.275, -0.1, 3.835], atol=1e-9)  # neck: middle of 16 and 17
+    np.testing.assert_allclose(person.joints3d[4], [0.05, -0.21, 4], atol=1e-9)  # right wrist: SMPL 21
+    np.testing.assert_allclose(person.joints3d[14], [0.75, -0.07, 4], atol=1e-9)  # left ankle: SMPL 7
+    np.testing.assert_allclose(person.joints3d[1], [0.275, -0.165, 4], atol=1e-9)  # neck: middle of 16 and 17
     weights = np.zeros(137)
     weights[[1, 2, 3, 4, 5, 6, 7, 10, 11, 13, 14]], weights[[8, 9, 12]] = 1, 0.5
     np.testing.assert_array_equal(person.joints3d_weight, weights)
     np.testing.assert_allclose(person.keypoints[[0, 9, 18]], [[100.5, 200.5], [108.5, 208.5], [117.5, 217.5]])
     np.testing.assert_array_equal(person.keypoints_weight[:20], [0.75] * 4 + [0] + [0.75] * 3 + [0] + [0.75] * 10 + [0])
-    # the box of joints 0 to 23 at x = 160 + 500 (1.1 - 0.05 j) / (4 - 0.01 j) reaches from 149.4 to 297.5
-    low, high = 160 + 500 * -0.05 / 3.77, 160 + 500 * 1.1 / 4
-    np.testing.assert_allclose(person.box[[0, 2]], [low - 0.12 * (high - low), 1.24 * (high - low)], rtol=1e-6)
+    # joints 0 to 23 lie at x = 160 + 500 (1.1 - 0.05 j) / 4, from 153.75 to 297.5, and at y = 120 - 1.25 j
+    margin = 0.12 * 143.75
+    np.testing.assert_allclose(person.box, [153.75 - margin, 91.25 - margin, 143.75 + 2 * margin, 28.75 + 2 * margin])
 
 
 def test_every_labels_and_seed(tmp_path):
