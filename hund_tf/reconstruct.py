@@ -173,7 +173,7 @@ class Reconstructor(tf.Module):
             chosen = order[start:start + batch]
             batch_people = self._reconstruct_boxes(
                 pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens)
-            people += [person for person in batch_people if not found or _is_person(person)]
+            people += [person for person in batch_people if not found or is_person(person.keypoint_confidence)]
             if len(people) >= batch:
                 break
         return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion)
@@ -265,6 +265,11 @@ def load_preset(name="body"):
     return Reconstructor(hund, segmentation, metadata)
 
 
+def is_person(keypoint_confidence):
+    """Whether the landmark networks, by their confidence `[137]`, see enough of a body in a box that a detector found."""
+    return bool(np.mean(keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE)
+
+
 def start_quickly():
     """Tells TensorFlow not to rewrite graphs: a third less waiting for the first photo, the next are no slower.
 
@@ -285,7 +290,3 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = self.laps.get(name, 0.0) + now - self._last
         self._last = now
-
-
-def _is_person(person):
-    return np.mean(person.keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE
