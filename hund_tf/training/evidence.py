@@ -235,7 +235,8 @@ def _mask(labels, draw, batch, noise):
 
 def _landmarks3d(points, shift, guessed, outside, draw, batch, noise):
     """The landmark network's 3D estimate: bones of nearly true length that follow what is seen in the image, tilted,
-    flattened, and wrong above all in how far limbs reach towards the camera."""
+    flattened, and wrong above all in how far limbs reach towards the camera. Leaning heads and bent knees are habits that
+    it shows on photos of people who stand (tools/compare_evidence.py)."""
     size = tf.exp(.35 * draw.normal(batch, 1, 1)) * tf.where(guessed, 1.8, 1.0)[..., None] * noise
     turn = draw.normal(batch, 25, 3) * tf.constant([.03, .03, .25]) * tf.constant(_LIMB_ERROR)[:, None] * size
     turn = tf.gather(turn, _SAME_TURN, axis=1) * tf.constant(_TURN_SIGN)[:, None]
@@ -244,11 +245,13 @@ def _landmarks3d(points, shift, guessed, outside, draw, batch, noise):
     bones = points - tf.gather(points, _PARENTS, axis=1)
     length = tf.norm(bones, axis=-1, keepdims=True)
     follow = tf.pad(shift, [[0, 0], [0, 0], [0, 1]]) * .85
+    bent = _bent_knees(bones, draw, batch) * noise
     bones += length * turn + follow - tf.gather(follow, _PARENTS, axis=1)
+    bones += tf.concat([tf.zeros_like(bones[..., :2]), bent], -1)
     bones *= length / tf.maximum(tf.norm(bones, axis=-1, keepdims=True), 1e-6) * stretch
-    points = _chained(bones)
+    points = _chained(bones + _low_head(bones, draw, batch) * noise)
     x, y, z = tf.split(points, 3, -1)
-    angles = draw.normal(batch, 3) * tf.constant([.05, .05, .015]) * noise
+    angles = (draw.normal(batch, 3) * tf.constant([.10, .05, .015]) + tf.constant([.13, 0., 0.])) * noise
     for axis in range(3):
         c, s = tf.cos(angles[:, axis, None, None]), tf.sin(angles[:, axis, None, None])
         if axis == 0:
@@ -266,6 +269,30 @@ def _landmarks3d(points, shift, guessed, outside, draw, batch, noise):
     sure = tf.where(guessed, draw.uniform(.0, .95, batch, 25), draw.uniform(.85, 1.0, batch, 25))
     sure *= tf.where(outside & draw.chance(.7, batch, 25), .1, 1.0)
     return points, sure * tf.cast(known, tf.float32) * seen
+
+
+def _facing(bones):
+    """1 for who faces the camera, -1 for who turns the back to it: `[B, 1]`."""
+    shoulders = bones[:, 5] - bones[:, 2]
+    return shoulders[:, :1] / tf.maximum(tf.norm(shoulders, axis=-1, keepdims=True), 1e-6)
+
+
+def _bent_knees(bones, draw, batch):
+    """The network's habit of bending straight knees of people who face the camera, as depth added to bones `[B, 25, 1]`."""
+    facing = _facing(bones)
+    thighs, shins = -(.08 + .16 * facing), .14 + .12 * facing
+    habit = [tf.zeros_like(facing)] * 25
+    for i in (10, 13):
+        habit[i], habit[i + 1] = thighs, shins
+    return tf.stack(habit, 1) * tf.abs(bones[..., 1:2]) * draw.uniform(.3, 1.5, batch, 1, 1)
+
+
+def _low_head(bones, draw, batch):
+    """The network's habit of a face low and far in front of the shoulders, as a shift of the nose `[B, 25, 3]`."""
+    towards_camera = (.10 + .04 * _facing(bones)) * draw.uniform(.4, 1.6, batch, 1)
+    shift = tf.stack([tf.zeros_like(towards_camera), .05 * tf.ones_like(towards_camera), -towards_camera], -1)  # [B, 1, 3]
+    nose = tf.constant([[[1.0 if i == 0 else 0.0]] for i in range(25)])[:, 0][None]
+    return shift * nose
 
 
 def _chained(bones):
