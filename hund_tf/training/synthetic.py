@@ -9,6 +9,7 @@ from hund_tf.sensing.heatmaps import CROP_SIZE
 from hund_tf.sensing.landmark_sensing import describe_summary
 from hund_tf.state import ModelState
 from hund_tf.training import evidence as degraded
+from hund_tf.training.examples import state_labels
 
 FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics", "image_bounds",
           "part_labels")
@@ -49,35 +50,53 @@ def detect(body, scene, seed, noise):
     return degraded.detect(scene, points_ray, seed, noise)
 
 
-def _batches(scenes, batch_size, seed, shuffle):
+def examples_of(step, count, batch_size, seed, shuffle=True):
+    """Which scenes batch number `step` holds: int64 `[batch_size]`.
+
+    Shuffled, each pass over the scenes is a permutation of its own, found without looking at the steps before, so that a
+    resumed run goes on with the very batches that it would have had.
+    """
+    place = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
+    if not shuffle:
+        return place
+    epoch = place // count
+    seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], -1)
+    return tf.random.experimental.index_shuffle(place % count, tf.cast(seeds, tf.int32), count - 1)
+
+
+def _batches(scenes, batch_size, seed, shuffle, start):
+    """Batches of scenes and a seed for what detectors say of them: endless from step `start`, or one pass in order."""
     count = len(scenes["theta"])
-    dataset = tf.data.Dataset.from_tensor_slices({name: scenes[name] for name in FIELDS})
-    if shuffle:
-        dataset = dataset.shuffle(min(count, 20000), seed=seed).repeat()
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=shuffle).batch(2, drop_remainder=True)
-    return tf.data.Dataset.zip((dataset, seeds))
+    values = {name: tf.constant(scenes[name]) for name in FIELDS}
+    steps = tf.data.Dataset.range(start, tf.int64.max) if shuffle else tf.data.Dataset.range(count // batch_size)
+
+    def pick(step):
+        chosen = examples_of(step, count, batch_size, seed, shuffle)
+        return {name: tf.gather(value, chosen) for name, value in values.items()}, tf.stack([tf.constant(seed, tf.int64), step])
+
+    return steps.map(pick)
 
 
-def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True):
-    """Batches for the body network: `(EvidenceSummary, ModelState)`.
+def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
+    """Batches for the body network: `(EvidenceSummary, TrainingLabels)`, every state known.
 
-    Endless and shuffled for training, one ordered pass with fixed noise otherwise.
+    Endless and shuffled for training, from step `start` on, one ordered pass with fixed noise otherwise. A step's batch follows
+    from its number and the seed alone.
     """
 
     def prepare(scene, seed):
-        detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
-        return describe_summary(segmentation, detected, scene["intrinsics"]), truth_of(scene)
+        detected = detect(body, scene, seed, noise)
+        return describe_summary(segmentation, detected, scene["intrinsics"]), state_labels(truth_of(scene))
 
-    return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)
+    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
 
 
-def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True):
-    """Batches for the part CNN: `((K averaged, mask), labels)`, labels int32 `[B, 60, 60]`."""
+def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
+    """Batches for the part CNN: `((K averaged, mask), labels)`, labels int32 `[B, 60, 60]`; as `body_dataset` else."""
 
     def prepare(scene, seed):
-        detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
+        detected = detect(body, scene, seed, noise)
         maps = heatmaps.paint_pooled_heatmaps(detected.keypoints, detected.confidence)
         return (maps, detected.person_mask), detected.part_labels
 
-    return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)
+    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
