@@ -61,7 +61,9 @@ def examples_of(step, count, batch_size, seed, shuffle=True):
         return place
     epoch = place // count
     seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], -1)
-    return tf.random.experimental.index_shuffle(place % count, tf.cast(seeds, tf.int32), count - 1)
+    # the function around this operator takes no matrix of seeds in TensorFlow 2.15
+    return tf.raw_ops.RandomIndexShuffle(index=place % count, seed=tf.cast(seeds, tf.int32),
+                                         max_index=tf.constant(count - 1, tf.int64))
 
 
 def _batches(scenes, batch_size, seed, shuffle, start):
