@@ -57,11 +57,12 @@ def readable_state(labels):
     return ModelState(*(tf.where(known, value, other) for value, other in zip(labels.state, neutral)))
 
 
-def alternate(*datasets):
+def alternate(*datasets, start=0):
     """One batch of each dataset in turn, as long as all have more: for "fs+ss".
 
     Args:
-        datasets: of equal structure, endless in training.
+        datasets: of equal structure, endless in training; each already begins where `turns_before` says.
+        start: int, the step whose turn comes first.
 
     Returns:
         `tf.data.Dataset`.
@@ -77,5 +78,46 @@ def alternate(*datasets):
             tf.nest.assert_same_structure(first, dataset.element_spec)
         except (ValueError, TypeError) as error:
             raise ValueError(f"Datasets that take turns must hold the same things. Received: {error}") from None
-    turns = tf.data.Dataset.range(len(datasets)).repeat()
+    turns = tf.data.Dataset.range(start, tf.int64.max).map(lambda step: step % len(datasets))
     return tf.data.Dataset.choose_from_datasets(list(datasets), turns, stop_on_empty_dataset=True)
+
+
+def turns_before(start, turn, count):
+    """How many of the steps before `start` were those of dataset number `turn` of `count`."""
+    return (start - turn + count - 1) // count
+
+
+def for_workers(dataset, strategy, batch_size):
+    """Each replica's share of every global batch, cut out here, so that all workers see the batches one machine would.
+
+    Args:
+        dataset: of batches of exactly `batch_size`.
+        strategy: `tf.distribute.Strategy`.
+        batch_size: int, the global one.
+
+    Returns:
+        A distributed dataset for `model.fit`.
+
+    Raises:
+        ValueError: if the replicas do not divide the batch.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(f"A batch must divide among {replicas} replicas. Received: {batch_size} examples.")
+    share = batch_size // replicas
+
+    def of_worker(context):
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local * share
+
+        def cut(*batch):
+            return tf.nest.map_structure(lambda value: tf.reshape(
+                value[first:first + local * share], tf.concat([[local, share], tf.shape(value)[1:]], 0)), batch)
+
+        def shape(*batch):
+            return tf.nest.map_structure(lambda value, spec: tf.ensure_shape(value, [share, *spec.shape[1:]]), batch,
+                                         dataset.element_spec)
+
+        return dataset.map(cut).unbatch().map(shape).prefetch(2)
+
+    return strategy.distribute_datasets_from_function(of_worker)
