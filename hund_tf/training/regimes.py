@@ -100,8 +100,8 @@ class TrainableHund(HundBody):
         reports = [(report.state, report.body) for report in descent.reports]
         part_losses = tf.stack([report.part_loss for report in descent.reports])
         loss, points, true_points, known = self._scored(reports, descent.losses, part_losses, labels, summary.intrinsics)
-        return loss, {"points": points, "true_points": true_points, "known": known, "loss_u_first": descent.losses[0],
-                      "loss_u_last": descent.losses[-1]}
+        return loss, {"points": points, "true_points": true_points, "known": known, "states": descent.states,
+                      "loss_u_first": descent.losses[0], "loss_u_last": descent.losses[-1]}
 
     def _score(self, reports, losses_u, part_losses, labels, intrinsics):
         """Meta-loss `[B]`; limb joints about the hips of the last stage and of the labels `[B, 12, 3]`, where known `[B]`."""

@@ -50,33 +50,37 @@ def detect(body, scene, seed, noise):
     return degraded.detect(scene, points_ray, seed, noise)
 
 
-def examples_of(step, count, batch_size, seed, shuffle=True):
-    """Which scenes batch number `step` holds: int64 `[batch_size]`.
+def examples_of(step, count, batch_size, seed):
+    """Which scenes shuffled batch number `step` holds: int array `[batch_size]`."""
+    places = step * batch_size + np.arange(batch_size)
+    orders = {epoch: _order(epoch, count, seed).numpy() for epoch in np.unique(places // count)}
+    return np.array([orders[place // count][place % count] for place in places])
 
-    Shuffled, each pass over the scenes is a permutation of its own, found without looking at the steps before, so that a
-    resumed run goes on with the very batches that it would have had.
-    """
-    place = tf.cast(step, tf.int64) * batch_size + tf.range(batch_size, dtype=tf.int64)
-    if not shuffle:
-        return place
-    epoch = place // count
-    seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], -1)
-    # the function around this operator takes no matrix of seeds in TensorFlow 2.15
-    return tf.raw_ops.RandomIndexShuffle(index=place % count, seed=tf.cast(seeds, tf.int32),
-                                         max_index=tf.constant(count - 1, tf.int64))
+
+def _order(epoch, count, seed):
+    """The scenes of one pass, shuffled: int `[count]`."""
+    return tf.argsort(tf.random.stateless_uniform([count], tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])))
 
 
 def _batches(scenes, batch_size, seed, shuffle, start):
-    """Batches of scenes and a seed for what detectors say of them: endless from step `start`, or one pass in order."""
+    """Batches of scenes and a seed for what detectors say of them: endless from step `start`, or one pass in order.
+
+    Shuffled, each pass over the scenes has an order of its own that follows from its number, so that a resumed run goes on
+    with the very batches that it would have had.
+    """
     count = len(scenes["theta"])
     values = {name: tf.constant(scenes[name]) for name in FIELDS}
-    steps = tf.data.Dataset.range(start, tf.int64.max) if shuffle else tf.data.Dataset.range(count // batch_size)
+    chosen = tf.data.Dataset.range(count)
+    if shuffle:
+        epoch, done = divmod(start * batch_size, count)
+        chosen = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
+            lambda epoch: tf.data.Dataset.from_tensor_slices(_order(epoch, count, seed))).skip(done)
+    chosen = chosen.batch(batch_size, drop_remainder=True)
 
-    def pick(step):
-        chosen = examples_of(step, count, batch_size, seed, shuffle)
+    def pick(step, chosen):
         return {name: tf.gather(value, chosen) for name, value in values.items()}, tf.stack([tf.constant(seed, tf.int64), step])
 
-    return steps.map(pick)
+    return chosen.enumerate(start if shuffle else 0).map(pick)
 
 
 def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):

@@ -65,12 +65,15 @@ def write_body(folder):
 
 def make(body, num_stages=2, part_map_size=0, training=None, units=16):
     """A small `TrainableHund` of the toy body, without XLA; the same weights each time."""
-    tf.keras.utils.set_random_seed(3)
     config = HundConfig(num_stages=num_stages, units=units, context_dim=16,
                         objective=ObjectiveConfig(part_map_size=part_map_size))
     extra = {} if training is None else {"training": training}
     model = TrainableHund(config, body, compile_geometry=False, **extra)
     model.build_weights()
+    rng = np.random.default_rng(3)
+    for variable in model.trainable_variables:
+        size = 0.0 if len(variable.shape) < 2 else (0.02 if variable.shape[-1] == 151 else 0.5) / np.sqrt(np.prod(variable.shape[:-1]))
+        variable.assign(size * rng.normal(size=variable.shape))
     return model
 
 
