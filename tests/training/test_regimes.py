@@ -177,12 +177,13 @@ def test_exported_and_training_graph_give_equal_states(toy_body, batch, tmp_path
     model = toy.make(toy_body, 1, 15)
     trained = tf.function(lambda *data: tf.stack(model._compare(*data)[1]["states"]), autograph=False)(*batch)
     module = tf.Module()
-    module.model = HundBody(model.config, toy_body)
-    module.model.build_weights()
-    for own, trained_variable in zip(module.model.trainable_variables, model.trainable_variables):
-        own.assign(trained_variable)
+    use = HundBody(model.config, toy_body)
+    use.build_weights()
+    for own, learned in zip(use.trainable_variables, model.trainable_variables):
+        own.assign(learned)
+    module.weights = use.trainable_variables
     specs = [tf.TensorSpec([None, *value.shape[1:]], value.dtype) for value in batch[0]]
-    module.descend = tf.function(lambda *parts: tf.stack(module.model.descend(EvidenceSummary(*parts)).states), specs,
+    module.descend = tf.function(lambda *parts: tf.stack(use.descend(EvidenceSummary(*parts)).states), specs,
                                  autograph=False)
     tf.saved_model.save(module, str(tmp_path))
     exported = tf.saved_model.load(str(tmp_path)).descend(*batch[0])
