@@ -13,7 +13,7 @@ import time
 import traceback
 
 import hund_tf
-from hund_tf import cli_values, distortion, images, outputs, presets
+from hund_tf import cli_train, cli_values, distortion, images, outputs, presets
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -100,7 +100,7 @@ def _add_presets(commands):
 
 
 # Another subcommand is another function here: it adds its parser and sets `run`.
-COMMANDS = (_add_reconstruct, _add_presets)
+COMMANDS = (_add_reconstruct, _add_presets, cli_train.add_train)
 
 
 def _list_presets(options):

@@ -1,6 +1,8 @@
 """Settings as frozen dataclasses: the paper's value as default where it gives one, checked at birth."""
 
 import dataclasses
+import math
+from typing import Optional, Tuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +59,42 @@ class HundConfig:
         return cls(body=body, objective=objective, **values)
 
 
-@dataclasses.dataclass(frozen=True)
-class SupervisionConfig:
-    """Weights of the training loss of one stage under full supervision, L_f (Sec. 2.2)."""
+REGIMES = ("ss", "ws", "fs", "fs+ss")
+META_LOSSES = ("sum", "last", "min", "max", "oi")
+_PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
-    mesh_weight: float = 10.0  # lambda_m; root-aligned vertex error, metres
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """What the body network learns from and how the losses are weighed (Sec. 2.2).
+
+    Regimes: "ss" learns from the evidence alone (L_u, Eq. 3), "ws" from L_u with labelled in place of detected keypoints, "fs"
+    from 3D labels (L_f), "fs+ss" from L_f where an example has 3D labels and from L_u where it has none.
+    """
+
+    regime: str = "fs"
+    meta_loss: str = "sum"  # Eqs. 7 and 8
+    first_weight: float = 1.0  # of s_0's loss; the paper counts the stages from s_1 on, which is 0
+    stage_weights: Optional[Tuple[float, ...]] = None  # of the losses of s_1 ... s_M; 1 each; at 0 a stage is left out
+    mesh_weight: float = 10.0  # lambda_m; root-aligned vertex error, metres, of the last stage alone: a mesh is dear
     joints_weight: float = 10.0  # lambda_3d; root-aligned joint error, metres
-    translation_weight: float = 1.0  # error of the pelvis over its depth
-    keypoint_weight: float = 10.0  # clean 2D keypoints, crop widths
-    pose_prior_weight: float = 2e-4
+    translation_weight: float = 1.0  # error of the root over its depth
+    keypoint_weight: float = 10.0  # true 2D keypoints in L_f, crop widths
+    pose_prior_weight: float = 2e-4  # in L_f; L_u has its own (`ObjectiveConfig`)
     shape_prior_weight: float = 2e-3
-    meta_loss: str = "sum"
+    self_weight: float = 1.0  # of L_u beside L_f in "fs+ss"
+    precision: str = "float32"  # of the layers; geometry and losses are always float32
+
+    def __post_init__(self):
+        for name, choices in (("regime", REGIMES), ("meta_loss", META_LOSSES), ("precision", _PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}. Received: {getattr(self, name)!r}.")
+        if self.stage_weights is not None:
+            object.__setattr__(self, "stage_weights", tuple(float(weight) for weight in self.stage_weights))
+        for name, value in dataclasses.asdict(self).items():
+            values = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(v, (int, float)) and not 0 <= v < math.inf for v in values):
+                raise ValueError(f"`{name}` must not be negative, and finite. Received: {value}.")
+        if self.first_weight == 0 and self.stage_weights is not None and not any(self.stage_weights):
+            raise ValueError("One stage must have a weight above 0. Received: `first_weight` 0.0, "
+                             f"`stage_weights` {self.stage_weights}.")

@@ -32,15 +32,16 @@ class HundBody(keras.Model):
     """
 
     def __init__(self, config=HundConfig(), body=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # evidence stays float32 under any policy
         self.config = config
         self.body = GenerativeBody(**dataclasses.asdict(config.body)) if body is None else body
         self.codec = BodyStateCodec()
-        self.context_encoder = ContextEncoder(self.codec.size, config.context_dim)
+        self.context_encoder = ContextEncoder(self.codec.size, config.context_dim, dtype=self.dtype_policy)
         size = config.objective.part_map_size
         rasterizer = SoftRasterizer(size) if size else None
         self.objective = self._make_objective(rasterizer)
-        self.neural_descent = NeuralDescent(DescentCell(self.codec.size, config.units), self.objective, config.num_stages)
+        cell = DescentCell(self.codec.size, config.units, dtype=self.dtype_policy)
+        self.neural_descent = NeuralDescent(cell, self.objective, config.num_stages)
 
     def _make_objective(self, rasterizer):
         return BodyObjective(self.body, self.codec, self.config.objective, rasterizer)

@@ -37,7 +37,7 @@ def find(name):
         if os.path.isfile(os.path.join(folder, "config.json")):
             return folder
     raise FileNotFoundError(f"No preset {name!r}. Searched: {', '.join(places(name))}. "
-                            f"Packaged presets: {', '.join(packaged())}. tools/train.py makes one.")
+                            f"Packaged presets: {', '.join(packaged())}. `hund train preset` makes one.")
 
 
 def packaged():

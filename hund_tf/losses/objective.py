@@ -47,18 +47,18 @@ class BodyObjective:
         rasterizer: `SoftRasterizer` of `config.part_map_size`, or None for an objective without L_b.
         part_gradient: bool, whether L_b passes a gradient to the state. Where 3D truth teaches the network, it only reads
             the value of L_b, and training without this gradient is several times faster.
-        compile_geometry: bool, whether posing and projection are compiled by XLA: for training, where it
+        wrap: callable put around posing and projection, such as a `tf.function` compiled by XLA: for training, where that
             makes them ten times faster; the first call takes longer.
 
     Attributes:
         feedback_size: int, L.
     """
 
-    def __init__(self, body, codec, config, rasterizer=None, part_gradient=True, compile_geometry=False):
+    def __init__(self, body, codec, config, rasterizer=None, part_gradient=True, wrap=lambda function: function):
         self.body, self.codec, self.config, self.rasterizer = body, codec, config, rasterizer
         self.feedback_size = _TERMS + 2 * len(READ_KEYPOINTS) + 3 * LANDMARKS
         self._part_gradient = part_gradient
-        self._pose = tf.function(self._geometry, jit_compile=True, autograph=False) if compile_geometry else self._geometry
+        self._pose = wrap(self._geometry)
         if rasterizer is not None:
             self._faces = body.faces("low")
             self._labels = np.eye(15, dtype=np.float32)[body.part_labels("low")]

@@ -1,5 +1,6 @@
 """The second CNN: F, K and B of a crop in, the context code s^c and the first state s_0 out."""
 
+import functools
 from typing import NamedTuple
 
 import keras
@@ -78,20 +79,21 @@ class ContextEncoder(keras.layers.Layer):
     """
 
     def __init__(self, state_dim, context_dim=240, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # coordinates stay float32 under any policy; only the layers obey it
         if state_dim < 1 or context_dim < 1:
             raise ValueError(f"`state_dim` and `context_dim` must be positive. Received: {state_dim}, {context_dim}.")
         self.state_dim, self.context_dim = state_dim, context_dim
-        conv = keras.layers.Conv2D
+        policy = self.dtype_policy
+        conv = functools.partial(keras.layers.Conv2D, dtype=policy)
         self.embed_features = conv(32, 1, name="embed_features")
         self.embed_maps = conv(32, 1, use_bias=False, name="embed_maps")
         self.convolutions = [
             conv(filters, 3, padding="same", activation="relu", name=f"conv_{i}")
             for i, filters in enumerate((32, 48, 48, 64, 64), start=2)]
-        self.pool = keras.layers.MaxPooling2D(2, padding="same")
-        self.dense = keras.layers.Dense(context_dim, activation="swish", name="dense")
+        self.pool = keras.layers.MaxPooling2D(2, padding="same", dtype=policy)
+        self.dense = keras.layers.Dense(context_dim, activation="swish", name="dense", dtype=policy)
         self.to_state = keras.layers.Dense(state_dim, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-                                           name="to_state")
+                                           name="to_state", dtype=policy)
 
     def call(self, summary, initial_state):
         x = self.embed_maps(summary.maps) + spread(self.embed_features(summary.feature_maps), 2)
@@ -100,10 +102,10 @@ class ContextEncoder(keras.layers.Layer):
             x = convolution(x)
             if i in (0, 1, 2, 3):
                 x = self.pool(x)  # 30 -> 15 -> 8 -> 4 -> 2
-        code = tf.reshape(x, [-1, 2 * 2 * 64])
+        code = tf.cast(tf.reshape(x, [-1, 2 * 2 * 64]), initial_state.dtype)
         x = self.dense(tf.concat([code, _coordinates(summary)], axis=-1))
-        context = tf.concat([x, describe_camera(summary.intrinsics)], axis=-1)
-        return context, initial_state + self.to_state(context)
+        context = tf.concat([tf.cast(x, initial_state.dtype), describe_camera(summary.intrinsics)], axis=-1)
+        return context, initial_state + tf.cast(self.to_state(context), initial_state.dtype)
 
     def get_config(self):
         return {**super().get_config(), "state_dim": self.state_dim, "context_dim": self.context_dim}

@@ -34,23 +34,24 @@ class DescentCell(keras.layers.Layer):
     """
 
     def __init__(self, state_dim, units=256, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the state stays float32 under any policy; only the layers obey it
         if state_dim < 1 or units < 1:
             raise ValueError(f"`state_dim` and `units` must be positive. Received: {state_dim}, {units}.")
         self.state_dim, self.units = state_dim, units
-        self.project = keras.layers.Dense(units, activation="swish", name="project")
-        self.lstm = keras.layers.LSTMCell(units, name="lstm")
+        policy = self.dtype_policy
+        self.project = keras.layers.Dense(units, activation="swish", name="project", dtype=policy)
+        self.lstm = keras.layers.LSTMCell(units, name="lstm", dtype=policy)
         self.to_step = keras.layers.Dense(state_dim, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-                                          name="to_step")
+                                          name="to_step", dtype=policy)
 
     def initial_memory(self, batch):
         """Zero memory: pair of `[batch, U]`."""
-        return tf.zeros([batch, self.units]), tf.zeros([batch, self.units])
+        return tf.zeros([batch, self.units], self.compute_dtype), tf.zeros([batch, self.units], self.compute_dtype)
 
     def call(self, state, memory, loss, context):
         x = self.project(tf.concat([context, state, loss], axis=-1))
         output, memory = self.lstm(x, list(memory))
-        return state + self.to_step(output), tuple(memory)
+        return state + tf.cast(self.to_step(output), state.dtype), tuple(memory)
 
     def get_config(self):
         return {**super().get_config(), "state_dim": self.state_dim, "units": self.units}

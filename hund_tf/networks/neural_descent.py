@@ -12,12 +12,17 @@ class Descent(NamedTuple):
     Attributes:
         states: M + 1 tensors `[B, S]`, packed.
         reports: M + 1 reports of the objective, with `loss` `[B]` and `feedback` `[B, L]`.
-        memory: pair of `[B, U]`, after the last stage.
+        memories: M + 1 pairs of `[B, U]`, LSTM hidden and carry.
     """
 
     states: list
     reports: list
-    memory: tuple
+    memories: list
+
+    @property
+    def losses(self):
+        """`[M + 1, B]`, the objective at every state."""
+        return tf.stack([report.loss for report in self.reports])
 
 
 @keras.saving.register_keras_serializable("hund_tf")
@@ -49,19 +54,20 @@ class NeuralDescent(keras.layers.Layer):
     """
 
     def __init__(self, cell, objective, num_stages=5, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # states and losses stay float32 under any policy
         self.cell, self.objective = cell, objective
         self.num_stages = _checked(num_stages)
 
     def call(self, state, context, evidence, num_stages=None):
         stages = self.num_stages if num_stages is None else _checked(num_stages)
-        memory = self.cell.initial_memory(tf.shape(state)[0])
-        states, reports = [state], [self.objective(state, evidence)]
+        states, memories = [state], [self.cell.initial_memory(tf.shape(state)[0])]
+        reports = [self.objective(state, evidence)]
         for _ in range(stages):
-            state, memory = self.cell(states[-1], memory, reports[-1].feedback, context)
+            state, memory = self.cell(states[-1], memories[-1], reports[-1].feedback, context)
             states.append(state)
+            memories.append(memory)
             reports.append(self.objective(state, evidence))
-        return Descent(states, reports, memory)
+        return Descent(states, reports, memories)
 
     def get_config(self):
         return {**super().get_config(), "cell": self.cell, "objective": self.objective,

@@ -9,6 +9,7 @@ from hund_tf.sensing.heatmaps import CROP_SIZE
 from hund_tf.sensing.landmark_sensing import describe_summary
 from hund_tf.state import ModelState
 from hund_tf.training import evidence as degraded
+from hund_tf.training.examples import state_labels
 
 FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics", "image_bounds",
           "part_labels")
@@ -49,35 +50,59 @@ def detect(body, scene, seed, noise):
     return degraded.detect(scene, points_ray, seed, noise)
 
 
-def _batches(scenes, batch_size, seed, shuffle):
+def examples_of(step, count, batch_size, seed):
+    """Which scenes shuffled batch number `step` holds: int array `[batch_size]`."""
+    places = step * batch_size + np.arange(batch_size)
+    orders = {epoch: _order(epoch, count, seed).numpy() for epoch in np.unique(places // count)}
+    return np.array([orders[place // count][place % count] for place in places])
+
+
+def _order(epoch, count, seed):
+    """The scenes of one pass, shuffled: int `[count]`."""
+    return tf.argsort(tf.random.stateless_uniform([count], tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])))
+
+
+def _batches(scenes, batch_size, seed, shuffle, start):
+    """Batches of scenes and a seed for what detectors say of them: endless from step `start`, or one pass in order.
+
+    Shuffled, each pass over the scenes has an order of its own that follows from its number, so that a resumed run goes on
+    with the very batches that it would have had.
+    """
     count = len(scenes["theta"])
-    dataset = tf.data.Dataset.from_tensor_slices({name: scenes[name] for name in FIELDS})
+    values = {name: tf.constant(scenes[name]) for name in FIELDS}
+    chosen = tf.data.Dataset.range(count)
     if shuffle:
-        dataset = dataset.shuffle(min(count, 20000), seed=seed).repeat()
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=shuffle).batch(2, drop_remainder=True)
-    return tf.data.Dataset.zip((dataset, seeds))
+        epoch, done = divmod(start * batch_size, count)
+        chosen = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
+            lambda epoch: tf.data.Dataset.from_tensor_slices(_order(epoch, count, seed))).skip(done)
+    chosen = chosen.batch(batch_size, drop_remainder=True)
+
+    def pick(step, chosen):
+        return {name: tf.gather(value, chosen) for name, value in values.items()}, tf.stack([tf.constant(seed, tf.int64), step])
+
+    return chosen.enumerate(start if shuffle else 0).map(pick)
 
 
-def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True):
-    """Batches for the body network: `(EvidenceSummary, ModelState)`.
+def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
+    """Batches for the body network: `(EvidenceSummary, TrainingLabels)`, every state known.
 
-    Endless and shuffled for training, one ordered pass with fixed noise otherwise.
+    Endless and shuffled for training, from step `start` on, one ordered pass with fixed noise otherwise. A step's batch follows
+    from its number and the seed alone.
     """
 
     def prepare(scene, seed):
-        detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
-        return describe_summary(segmentation, detected, scene["intrinsics"]), truth_of(scene)
+        detected = detect(body, scene, seed, noise)
+        return describe_summary(segmentation, detected, scene["intrinsics"]), state_labels(truth_of(scene))
 
-    return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)
+    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
 
 
-def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True):
-    """Batches for the part CNN: `((K averaged, mask), labels)`, labels int32 `[B, 60, 60]`."""
+def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
+    """Batches for the part CNN: `((K averaged, mask), labels)`, labels int32 `[B, 60, 60]`; as `body_dataset` else."""
 
     def prepare(scene, seed):
-        detected = detect(body, scene, tf.cast(seed, tf.int64), noise)
+        detected = detect(body, scene, seed, noise)
         maps = heatmaps.paint_pooled_heatmaps(detected.keypoints, detected.confidence)
         return (maps, detected.person_mask), detected.part_labels
 
-    return _batches(scenes, batch_size, seed, shuffle).map(prepare, num_parallel_calls=1).prefetch(2)
+    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)

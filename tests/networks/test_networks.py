@@ -43,7 +43,10 @@ def test_descent_returns_every_stage():
     descent = NeuralDescent(DescentCell(3), quadratic, num_stages=4)
     course = descent(tf.zeros([2, 3]), tf.zeros([2, 5]), tf.ones([2, 3]))
     assert len(course.states) == len(course.reports) == 5
-    assert course.states[-1].shape == (2, 3)
+    assert course.states[-1].shape == (2, 3) and course.losses.shape == (5, 2)
+    np.testing.assert_array_equal(course.losses[1], course.reports[1].loss)
+    assert len(course.memories) == 5 and all(part.shape == (2, 256) for part in course.memories[-1])
+    assert np.all(course.memories[0][0] == 0) and np.any(course.memories[1][0] != course.memories[4][0])
     assert len(descent(tf.zeros([2, 3]), tf.zeros([2, 5]), tf.ones([2, 3]), num_stages=2).states) == 3
 
 
@@ -72,6 +75,22 @@ def test_descent_learns_to_minimise():
     for _ in range(200):
         first, last = step()
     assert last < 0.2 * first
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_states_stay_float32_under_mixed_precision(policy):
+    encoder, cell = ContextEncoder(S, dtype=policy), DescentCell(S, dtype=policy)
+    context, state = encoder(summary(), BodyStateCodec().initial(2))
+    descent = NeuralDescent(cell, quadratic, num_stages=2)(state, context, tf.zeros([2, S]))
+    assert context.dtype == state.dtype == descent.states[-1].dtype == descent.losses.dtype == tf.float32
+    assert encoder.dense.compute_dtype == cell.lstm.compute_dtype == policy[6:]
+    assert np.all(np.isfinite(descent.states[-1]))
+    plain = ContextEncoder(S)
+    plain(summary(), BodyStateCodec().initial(2))
+    plain.set_weights(encoder.get_weights())
+    _, expected = plain(summary(), BodyStateCodec().initial(2))
+    np.testing.assert_allclose(state, expected, atol=0.05)
+    assert ContextEncoder.from_config(encoder.get_config()).dense.compute_dtype == policy[6:]
 
 
 @pytest.mark.parametrize("build, words", [

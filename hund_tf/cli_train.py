@@ -1,0 +1,224 @@
+"""`hund train`: what to learn from in, weights and presets out. TensorFlow is loaded only when training begins."""
+
+import argparse
+import csv
+import glob
+import os
+import shlex
+import sys
+
+from hund_tf import cli_values
+from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
+
+_HELP = """\
+Trains the networks. A run that was cut off goes on when its command is given again, with the very batches that it
+would have had; a finished one is left as it is."""
+_EXAMPLES = """\
+examples, in the order of a training from nothing (the README has the figures):
+  hund train parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
+  hund train body --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --parts runs/parts/parts.h5 \\
+      --run runs/body
+  hund train body --regime ss --records 'photos-*.tfrecord' --validation 'held-out-*.tfrecord' \\
+      --parts runs/parts/parts.h5 --start-from runs/body/weights.h5 --run runs/photos
+  hund train preset --parts runs/parts/parts.h5 --run runs/body --out my_preset"""
+_STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
+_PRECISIONS = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
+
+
+class BadInput(ValueError):
+    """What was given cannot be trained on; the message is for the user."""
+
+
+def add_train(commands):
+    """Adds `hund train` to the subcommands of `hund`."""
+    parser = commands.add_parser("train", help="train the networks", description=_HELP, epilog=_EXAMPLES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(run=lambda options: parser.print_help() or 2)
+    kinds = parser.add_subparsers(title="what to train", metavar="WHAT")
+    for add in KINDS:
+        add(kinds)
+
+
+def _add_parts(kinds):
+    parser = kinds.add_parser("parts", help="the part CNN, on rendered scenes")
+    _add_run(parser, epochs=8, steps=400, rate=1.5e-3)
+    parser.add_argument("--scenes", required=True, metavar="PATTERN", help="training scene files")
+    _add_body_options(parser)
+    parser.set_defaults(run=_guarded(_train_parts))
+
+
+def _add_body(kinds):
+    parser = kinds.add_parser("body", help="the body network, on rendered scenes, records or both")
+    _add_run(parser, epochs=20, steps=1000, rate=6e-4)
+    parser.add_argument("--scenes", metavar="PATTERN", help="training scene files")
+    parser.add_argument("--records", metavar="PATTERN", help="training records; with --scenes, batches of both take turns")
+    parser.add_argument("--parts", required=True, metavar="FILE", help="weights of the part CNN")
+    _add_part_map_size(parser)
+    parser.add_argument("--regime", choices=REGIMES, default=TrainingConfig.regime,
+                        help="what teaches: ss the evidence alone, ws 2D labels, fs 3D labels, fs+ss 3D labels and where "
+                             "there are none the evidence (default: %(default)s)")
+    parser.add_argument("--meta-loss", choices=META_LOSSES, default=TrainingConfig.meta_loss,
+                        help="how the losses of the stages count together (default: %(default)s)")
+    parser.add_argument("--stage-weights", type=_weights, metavar="W1,W2,...",
+                        help="how much the loss of each stage counts (default: 1 each)")
+    parser.add_argument("--mixed-precision", choices=tuple(_PRECISIONS), default="off",
+                        help="of the layers; geometry and losses stay float32 (default: %(default)s)")
+    parser.add_argument("--strategy", choices=_STRATEGIES, default="auto",
+                        help="devices: none is one, mirrored all of this machine, multi_worker the processes in TF_CONFIG "
+                             "(default: %(default)s, the widest at hand)")
+    _add_body_options(parser)
+    parser.set_defaults(run=_guarded(_train_body))
+
+
+def _add_preset(kinds):
+    parser = kinds.add_parser("preset", help="puts trained weights together as a preset")
+    parser.add_argument("--parts", required=True, metavar="FILE", help="weights of the part CNN")
+    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
+    _add_part_map_size(parser)
+    _add_body_options(parser)
+    parser.set_defaults(run=_guarded(_make_preset))
+
+
+# Another kind of training is another function here: it adds its parser and sets `run`.
+KINDS = (_add_parts, _add_body, _add_preset)
+
+
+def _add_run(parser, epochs, steps, rate):
+    """Options of every run; defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`."""
+    parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files or records")
+    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the run")
+    parser.add_argument("--epochs", type=cli_values.count(1), default=epochs, help="default: %(default)s")
+    parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=steps, help="default: %(default)s")
+    parser.add_argument("--batch-size", type=cli_values.count(1), default=32, help="of all devices together (default: %(default)s)")
+    parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
+    parser.add_argument("--learning-rate", type=_between(0, 1), default=rate, help="the highest (default: %(default)s)")
+    parser.add_argument("--start-from", metavar="FILE", help="weights to start from")
+    parser.add_argument("--ema", type=_between(0, 1), metavar="MOMENTUM",
+                        help="average the weights, such as 0.999; these are validated and saved (default: do not)")
+    parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
+                        help="stop after so many epochs without a better validation loss (default: do not)")
+
+
+def _add_part_map_size(parser):
+    parser.add_argument("--part-map-size", type=cli_values.count(0), default=ObjectiveConfig.part_map_size,
+                        help="side of the maps on which L_b is computed between stages; 0: no L_b (default: %(default)s)")
+
+
+def _add_body_options(parser):
+    parser.add_argument("--body", default=BodyConfig.asset, help="name or path of the body (default: %(default)s)")
+    parser.add_argument("--pose-prior", choices=("flow", "gaussian"), default=BodyConfig.pose_prior, help="default: %(default)s")
+    parser.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes, help="default: %(default)s")
+
+
+def _guarded(action):
+    """The action with its complaints about the input as one sentence and exit code 2."""
+    def run(options):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            return action(options)
+        except (BadInput, ValueError, FileNotFoundError, FileExistsError) as error:
+            if os.environ.get("HUND_TRACEBACK"):
+                raise
+            print(f"hund: {error}", file=sys.stderr)
+            return 2
+        except FloatingPointError as error:
+            print(f"hund: {error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def _train_parts(options):
+    _check_files(scenes=options.scenes, validation=options.validation, start_from=options.start_from)
+    from hund_tf.training import train
+
+    train.train_parts(options.scenes, options.validation, options.folder, body=_body(options), **_common(options))
+    return 0
+
+
+def _train_body(options):
+    if options.scenes is None and options.records is None:
+        raise BadInput("hund train body needs --scenes or --records. Received: neither.")
+    _check_files(scenes=options.scenes, records=options.records, validation=options.validation, parts=options.parts,
+                 start_from=options.start_from)
+    config = _config(options)
+    training = TrainingConfig(regime=options.regime, meta_loss=options.meta_loss, stage_weights=options.stage_weights,
+                              precision=_PRECISIONS[options.mixed_precision])
+    if options.stage_weights is not None and len(options.stage_weights) != config.num_stages:
+        raise BadInput(f"--stage-weights must be {config.num_stages} numbers, one for each stage. "
+                       f"Received: {options.stage_weights}.")
+    from hund_tf.training import train
+
+    train.train_body(options.scenes, options.validation, options.parts, options.folder, config=config, training=training,
+                     records=options.records, strategy=options.strategy, **_common(options))
+    return 0
+
+
+def _make_preset(options):
+    weights = os.path.join(options.folder, "weights.h5")
+    _check_files(parts=options.parts, run=weights)
+    config = _config(options)
+    from hund_tf import presets
+    from hund_tf.hund import HundBody
+    from hund_tf.training import train
+
+    model = HundBody(config)
+    model.build_weights()
+    model.load_weights(weights)
+    presets.save(options.out, model, train.new_segmentation(options.parts), {
+        "name": "body", "licence": "Apache-2.0",
+        "data": "rendered scenes of the packaged body, posed by motion capture; README.md, Training, has the commands",
+        "command": "hund " + shlex.join(sys.argv[1:]), "trainable_parameters": train.trainable_count(model),
+        "validation": _last_row(options.folder)})
+    return 0
+
+
+def _common(options):
+    names = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from", "ema", "patience")
+    return {name: getattr(options, name) for name in names}
+
+
+def _body(options):
+    return BodyConfig(asset=options.body, pose_prior=options.pose_prior, codes=options.codes)
+
+
+def _config(options):
+    return HundConfig(body=_body(options), objective=ObjectiveConfig(part_map_size=options.part_map_size))
+
+
+def _check_files(**patterns):
+    """Refuses a pattern without files before TensorFlow is loaded."""
+    for name, pattern in patterns.items():
+        if pattern is not None and not glob.glob(pattern) and not os.path.exists(pattern):
+            raise BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
+
+
+def _last_row(run):
+    """Validation figures of a run's last epoch, from its `curve.csv`: dict."""
+    with open(os.path.join(run, "curve.csv"), newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    return {name[4:]: round(float(value), 3) for name, value in last.items() if name.startswith("val_")}
+
+
+def _weights(text):
+    try:
+        values = tuple(float(part) for part in text.split(","))
+        if not all(0 <= value < float("inf") for value in values):
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be comma-separated numbers of at least 0. Received: {text!r}.") from None
+    return values
+
+
+def _between(low, high):
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = low
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(f"must be a number above {low} and below {high}. Received: {text!r}.")
+        return value
+
+    return parse
