@@ -190,7 +190,7 @@ def test_refinement_gives_the_body_and_its_loss(big_photo):
     model = KnownNetworks()
     model.hund.codec = BodyStateCodec()
     model.hund.objective = lambda packed, summary: SimpleNamespace(
-        loss=tf.square(tf.math.log(BodyStateCodec().unpack(packed, summary.intrinsics, 480).translation[:, 2] / 100.0)))
+        loss=0.4 * tf.square(tf.math.log(BodyStateCodec().unpack(packed, summary.intrinsics, 480).translation[:, 2] / 100.0)))
     model._refine = lambda packed, summary, n: model._refine_eagerly(packed, SimpleNamespace(intrinsics=summary), n)
     result = model.reconstruct(big_photo, intrinsics=CAMERA, refine=8)
     assert result.refined == 8 and "refinement" in result.timings
