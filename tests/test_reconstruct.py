@@ -186,16 +186,16 @@ def test_what_the_photo_does_not_show_has_no_confidence(big_photo):
 
 
 def test_refinement_gives_the_body_and_its_loss(big_photo):
-    """The real search on an objective that wants all people a hundred metres away; the others do without it."""
+    """The real search on an objective that wants all people two hundred metres away; the others do without it."""
     model = KnownNetworks()
     model.hund.codec = BodyStateCodec()
     model.hund.objective = lambda packed, summary: SimpleNamespace(
-        loss=0.4 * tf.square(tf.math.log(BodyStateCodec().unpack(packed, summary.intrinsics, 480).translation[:, 2] / 100.0)))
+        loss=0.4 * tf.square(tf.math.log(BodyStateCodec().unpack(packed, summary.intrinsics, 480).translation[:, 2] / 200.0)))
     model._refine = lambda packed, summary, n: model._refine_eagerly(packed, SimpleNamespace(intrinsics=summary), n)
     result = model.reconstruct(big_photo, intrinsics=CAMERA, refine=8)
     assert result.refined == 8 and "refinement" in result.timings
     for person in result.people:
-        np.testing.assert_allclose(person.state.translation[2], 100.0, rtol=1e-2)
+        np.testing.assert_allclose(person.state.translation[2], 200.0, rtol=1e-2)
         np.testing.assert_allclose(person.refined_loss, 0.0, atol=1e-4)
     plain = model.reconstruct(big_photo, intrinsics=CAMERA)
     assert plain.refined == 0 and plain.people[0].refined_loss is None and "refinement" not in plain.timings
