@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hund_tf import arguments, presets
 from hund_tf import distortion as lenses
-from hund_tf.fitting import lbfgs
+from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
@@ -251,7 +251,8 @@ class Reconstructor(tf.Module):
         return summary, context, packed
 
     def _refine_eagerly(self, packed, summary, iterations):
-        found = lbfgs.minimize(lambda x: self.hund.objective(x, summary).loss, packed, iterations)
+        found = lbfgs.minimize(lambda x: self.hund.objective(x, summary).loss, packed, iterations,
+                               scale=starts.natural_steps())
         return self.hund.codec.unpack(found.position, summary.intrinsics, CROP_SIZE), found.loss
 
     def _judge_eagerly(self, packed, summary):

@@ -12,10 +12,10 @@ import tensorflow_probability as tfp
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings:
-    """How the search goes; tools/compare_descent.py uses the same."""
+    """How the search goes; docs/descent.md has what was tried."""
 
     correction_pairs: int = 10  # steps that the estimate of the curvature remembers
-    line_search_iterations: int = 20  # of Hager and Zhang's search along each direction
+    line_search_iterations: int = 8  # of Hager and Zhang's search along each direction
     tolerance: float = 1e-5  # a row stops where no part of its gradient is larger
 
     def __post_init__(self):
@@ -75,10 +75,11 @@ def minimize(objective, start, iterations, settings=SearchSettings(), scale=1.0)
         `Minimum`.
     """
     iterations = tf.convert_to_tensor(iterations, tf.int32)
+    objective = _with_gradient(objective, scale)
     first = _begin(objective, start, settings, scale)
     last, _ = tf.while_loop(
         lambda state, _: (state.num_iterations < iterations) & tf.reduce_any(~(state.failed | state.converged)),
-        lambda state, fresh: _step(objective, state, fresh, settings, scale), (first, _all_fresh(first)),
+        lambda state, fresh: _step(objective, state, fresh, settings), (first, _all_fresh(first)),
         parallel_iterations=1)
     better = last.objective_value < first.objective_value
     position = tf.where(better[:, None], last.position * scale, start)
@@ -96,6 +97,7 @@ def trace(objective, start, iterations, settings=SearchSettings(), scale=1.0):
     Returns:
         `Course`; rows that stopped repeat their last entry.
     """
+    objective = _with_gradient(objective, scale)
     first = _begin(objective, start, settings, scale)
     arrays = [tf.TensorArray(dtype, iterations + 1, element_shape=shape) for dtype, shape in (
         (tf.float32, start.shape), (tf.float32, start.shape[:1]), (tf.int32, ()))]
@@ -105,7 +107,7 @@ def trace(objective, start, iterations, settings=SearchSettings(), scale=1.0):
         return [array.write(i, entry) for array, entry in zip(arrays, entries)]
 
     def step(i, state, fresh, arrays):
-        state, fresh = _step(objective, state, fresh, settings, scale)
+        state, fresh = _step(objective, state, fresh, settings)
         return i + 1, state, fresh, note(i + 1, state, arrays)
 
     done = tf.while_loop(lambda i, *_: i < iterations, step, (0, first, _all_fresh(first), note(0, first, arrays)),
@@ -119,7 +121,7 @@ def _begin(objective, start, settings, scale):
     state = tfp.optimizer.lbfgs_minimize(
         lambda x: (tf.reduce_sum(x, -1), tf.ones_like(x)), initial_position=start, max_iterations=0,
         num_correction_pairs=settings.correction_pairs)
-    loss, gradient = _loss_and_gradient(objective, start, scale)
+    loss, gradient = objective(start)
     flat = tf.reduce_max(tf.abs(gradient), axis=-1) <= settings.tolerance
     return state._replace(objective_value=loss, objective_gradient=gradient, converged=flat,
                           failed=~(tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient), axis=-1)))
@@ -129,11 +131,11 @@ def _all_fresh(state):
     return tf.ones_like(state.failed)
 
 
-def _step(objective, state, fresh, settings, scale):
+def _step(objective, state, fresh, settings):
     """One iteration; `fresh` `[B]` marks rows that have no memory of an earlier step."""
     was_going = ~(state.failed | state.converged)
     state = tfp.optimizer.lbfgs_minimize(
-        lambda x: _loss_and_gradient(objective, x, scale), initial_position=None, previous_optimizer_results=state,
+        objective, initial_position=None, previous_optimizer_results=state,
         num_correction_pairs=settings.correction_pairs, tolerance=settings.tolerance,
         max_iterations=state.num_iterations + 1, max_line_search_iterations=settings.line_search_iterations)
     again = state.failed & was_going & ~fresh & tf.math.is_finite(state.objective_value)
@@ -145,5 +147,8 @@ def _step(objective, state, fresh, settings, scale):
     return state, again
 
 
-def _loss_and_gradient(objective, position, scale):
-    return tfp.math.value_and_gradient(lambda x: objective(x * scale), position)
+def _with_gradient(objective, scale):
+    """Position in units of `scale` -> loss and gradient, as a function of its own: the line search calls it from a dozen
+    places, which would each hold a copy of the objective."""
+    return tf.function(lambda x: tfp.math.value_and_gradient(lambda y: objective(y * scale), x), autograph=False,
+                       experimental_attributes={"_noinline": True})
