@@ -89,6 +89,8 @@ def _add_reconstruct(commands):
     parser.add_argument("--max-people", type=cli_values.count(1), metavar="N", help="at most N people a photo, the surest first")
     parser.add_argument("--stages", type=cli_values.count(0, MAX_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")
+    parser.add_argument("--refine", type=cli_values.count(0, cli_values.MAX_REFINE), default=0, metavar="N",
+                        help="L-BFGS iterations on the same loss after the stages; seconds a photo (default: none)")
     parser.add_argument("--preset", default="body", metavar="NAME",
                         help="networks to use: a name from `hund presets` or a folder (default: %(default)s)")
     parser.set_defaults(run=_reconstruct)
@@ -171,9 +173,7 @@ def _reconstruct(options):
         _say_error(f"{len(problems) + len(failures)} of {total} could not be done:")
         for _, sentence in problems + failures:
             print(f"  {sentence}", file=sys.stderr)
-    if failures:
-        return EXIT_FAILED
-    return EXIT_BAD_INPUT if problems else EXIT_OK
+    return EXIT_FAILED if failures else EXIT_BAD_INPUT if problems else EXIT_OK
 
 
 def _one(options, model, photo, path, stem):
@@ -184,7 +184,7 @@ def _one(options, model, photo, path, stem):
         intrinsics, source = photo.intrinsics, photo.intrinsics_source
     try:
         result = model.reconstruct(photo.pixels, intrinsics=intrinsics, boxes=options.boxes, num_stages=options.stages,
-                                   max_people=options.max_people, distortion=options.distortion)
+                                   max_people=options.max_people, distortion=options.distortion, refine=options.refine)
     except ValueError as error:
         if options.boxes:  # the one argument that only the model can hold against the photo
             raise images.ImageError(f"{path}: {error}") from None

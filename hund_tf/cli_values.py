@@ -6,6 +6,8 @@ import re
 from hund_tf import distortion as lens
 from hund_tf import outputs
 
+MAX_REFINE = 1000  # iterations; the loss hardly falls after a few hundred
+
 
 def join_negative(arguments):
     """Joins `--box -9,0,50,80` to `--box=-9,0,50,80`: argparse takes a list that begins with a minus for an option."""

@@ -56,6 +56,7 @@ def describe(reconstruction, image, names, preset=None):
         "camera": {
             "intrinsics": _plain(reconstruction.intrinsics, 3), "source": reconstruction.intrinsics_source,
             "distortion": None if reconstruction.distortion is None else list(map(float, reconstruction.distortion))},
+        "refined": int(reconstruction.refined),
         "units": UNITS,
         "frames": FRAMES,
         "timings": {name: _plain(seconds, 4) for name, seconds in reconstruction.timings.items()},
@@ -168,6 +169,7 @@ def _person(person, keypoint_names, joint_names):
         "rotation": _plain(state.rotation, 6),
         "translation": _plain(state.translation, 5),
         "stage_losses": _plain(person.stage_losses, 6),
+        "refined_loss": None if person.refined_loss is None else _plain(float(person.refined_loss), 6),
     }
 
 

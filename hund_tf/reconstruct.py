@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hund_tf import arguments, presets
 from hund_tf import distortion as lenses
+from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
@@ -46,6 +47,7 @@ class Person(NamedTuple):
         joint_rotations: `[63, 3, 3]`, local, relative to the T-pose.
         stage_losses: `[M + 1]`, L_u, that of s_0 first.
         stage_states: `[M + 1, S]`, packed.
+        refined_loss: float, L_u after `refine` iterations of L-BFGS, which gave the body; None without.
     """
 
     box: np.ndarray
@@ -61,6 +63,7 @@ class Person(NamedTuple):
     joint_rotations: np.ndarray
     stage_losses: np.ndarray
     stage_states: np.ndarray
+    refined_loss: Optional[float] = None
 
 
 class Reconstruction(NamedTuple):
@@ -73,6 +76,7 @@ class Reconstruction(NamedTuple):
         people: list of `Person`, by score.
         timings: dict, seconds of each part.
         distortion: `[K]` float64, the lens' coefficients as given, OpenCV's order; None without.
+        refined: int, iterations of L-BFGS asked for after the descent.
     """
 
     image_size: tuple
@@ -81,6 +85,7 @@ class Reconstruction(NamedTuple):
     people: List[Person]
     timings: dict
     distortion: Optional[np.ndarray] = None
+    refined: int = 0
 
 
 class Reconstructor(tf.Module):
@@ -105,6 +110,7 @@ class Reconstructor(tf.Module):
         self._encode = tf.function(self._encode_eagerly, autograph=False, input_signature=[specs])
         self._step = tf.function(self.hund.neural_descent.cell.__call__, autograph=False, reduce_retracing=True)
         self._judge = tf.function(self._judge_eagerly, autograph=False, reduce_retracing=True)
+        self._refine = tf.function(self._refine_eagerly, autograph=False, reduce_retracing=True)
         self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), autograph=False, input_signature=[
             ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))])
 
@@ -113,7 +119,7 @@ class Reconstructor(tf.Module):
         """Names of the 137 keypoints and of the 63 joints: pair of lists."""
         return self.hund.body.keypoint_names, self.hund.body.joint_names
 
-    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None):
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None, refine=0):
         """Finds the people in a photo and gives each a posed body.
 
         With `distortion` the photo is straightened first, with the same intrinsics and size, and people are looked for
@@ -128,6 +134,8 @@ class Reconstructor(tf.Module):
             max_people: int, keep that many of the best; all if None.
             distortion: 4, 5, 8, 12 or 14 numbers, k1, k2, p1, p2[, k3[, ...]] in OpenCV's order, of the camera
                 that `intrinsics` are of. None or zeros: a lens without distortion.
+            refine: int, iterations of L-BFGS on the whole of L_u after the descent; slow beside it, and the first photo
+                waits for its graph.
 
         Returns:
             `Reconstruction`; no people is a normal answer.
@@ -140,6 +148,7 @@ class Reconstructor(tf.Module):
         height, width = image.shape[:2]
         arguments.check_count("num_stages", num_stages, 0)
         arguments.check_count("max_people", max_people, 1)
+        arguments.check_count("refine", refine, 0)
         if boxes is not None:
             boxes = arguments.checked_boxes(boxes, height, width)
         source = "given"
@@ -172,13 +181,13 @@ class Reconstructor(tf.Module):
         for start in range(0, len(order), batch):  # a second batch only where the first held no person
             chosen = order[start:start + batch]
             batch_people = self._reconstruct_boxes(
-                pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens)
+                pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens, refine or 0)
             people += [person for person in batch_people if not found or is_person(person.keypoint_confidence)]
             if len(people) >= batch:
                 break
-        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion)
+        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion, refine or 0)
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens):
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens, refine):
         height, width = pixels.shape[:2]
         crop_images, crop_from_image = crops.crop_images(pixels, boxes, CROP_SIZE, map_dtype=tf.float64)
         crop_intrinsics = tf.cast(crops.crop_intrinsics(intrinsics, crop_from_image), tf.float32)
@@ -196,7 +205,11 @@ class Reconstructor(tf.Module):
         summary, context, packed = self._encode(evidence)
         clock.lap("context", context)
         states, reports = self._descend(packed, context, summary, num_stages, clock)
-        state = reports[-1].state
+        state, refined = reports[-1].state, [None] * len(boxes)
+        if refine:
+            state, loss = self._refine(states[-1], summary, tf.constant(refine))
+            refined = loss.numpy().tolist()
+            clock.lap("refinement")
         body = self._pose(state)
         clock.lap("body", body.vertices)
         keypoints2d = camera.project(
@@ -216,7 +229,7 @@ class Reconstructor(tf.Module):
                 state=ModelState(theta, shape, expression, rotation, translation), vertices=vertices, faces=faces,
                 joints3d=joints, keypoints3d=keypoints, keypoints2d=keypoints2d[i], keypoint_confidence=confidence,
                 detected_keypoints2d=detected[i], joint_rotations=turns, stage_losses=losses[i],
-                stage_states=packed[i]))
+                stage_states=packed[i], refined_loss=refined[i]))
         return people
 
     def _descend(self, packed, context, summary, num_stages, clock):
@@ -236,6 +249,11 @@ class Reconstructor(tf.Module):
         summary = summarize(evidence)
         context, packed = self.hund.context_encoder(summary, self.hund.codec.initial(tf.shape(evidence.intrinsics)[0]))
         return summary, context, packed
+
+    def _refine_eagerly(self, packed, summary, iterations):
+        found = lbfgs.minimize(lambda x: self.hund.objective(x, summary).loss, packed, iterations,
+                               scale=starts.natural_steps())
+        return self.hund.codec.unpack(found.position, summary.intrinsics, CROP_SIZE), found.loss
 
     def _judge_eagerly(self, packed, summary):
         return self.hund.objective(packed, summary)

@@ -28,6 +28,7 @@ class StubReconstruction(NamedTuple):
     people: list
     timings: dict
     distortion: np.ndarray = None
+    refined: int = 0
 
 
 def make_person(seed=0, x=0.0):
@@ -45,7 +46,7 @@ def make_person(seed=0, x=0.0):
         joints3d=vertices[np.arange(JOINTS) % 4], keypoints3d=keypoints, keypoints2d=keypoints2d,
         keypoint_confidence=np.linspace(0, 1, KEYPOINTS), detected_keypoints2d=keypoints2d + 0.25,
         joint_rotations=rotations, stage_losses=np.array([3.0, 2.0, 1.5, 1.2, 1.1, 1.0], np.float32),
-        stage_states=np.zeros([6, 151], np.float32))
+        stage_states=np.zeros([6, 151], np.float32), refined_loss=None)
 
 
 class StubModel:
@@ -55,9 +56,9 @@ class StubModel:
         self.calls = []
         self.names = [f"keypoint{i}" for i in range(KEYPOINTS)], [f"joint{i}" for i in range(JOINTS)]
 
-    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None):
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None, refine=0):
         self.calls.append(dict(image=image, intrinsics=intrinsics, boxes=boxes, num_stages=num_stages,
-                               max_people=max_people, distortion=distortion))
+                               max_people=max_people, distortion=distortion, refine=refine))
         height, width = image.shape[:2]
         source = "given"
         if intrinsics is None:
@@ -65,8 +66,11 @@ class StubModel:
             intrinsics, source = (focal, focal, width / 2, height / 2), "default (fx = fy = max(H, W))"
         count = 2 if boxes is None else len(boxes)
         people = [] if image.max() == 0 else [make_person(i, x=0.5 * i) for i in range(count)][:max_people]
+        if refine:
+            for person in people:
+                person.refined_loss = 0.75
         return StubReconstruction((height, width), np.array(intrinsics, np.float32), source, people,
-                                  {"detection": 0.01, "stage 1": 0.002}, distortion)
+                                  {"detection": 0.01, "stage 1": 0.002}, distortion, refine)
 
 
 @pytest.fixture

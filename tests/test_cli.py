@@ -51,6 +51,16 @@ def test_options_reach_the_model(stub_model):
     assert result["image"] == "a.png" and len(result["people"]) == 1 and result["preset"] == "body"
 
 
+def test_refinement_is_asked_for_and_told(stub_model):
+    photo("a.png")
+    assert cli.main("reconstruct a.png -o plain --format json".split()) == 0
+    assert cli.main("reconstruct a.png -o refined --refine 40 --format json".split()) == 0
+    assert [call["refine"] for call in stub_model.calls] == [0, 40]
+    plain, refined = read("plain/a.json"), read("refined/a.json")
+    assert (plain["refined"], plain["people"][0]["refined_loss"]) == (0, None)
+    assert (refined["refined"], refined["people"][0]["refined_loss"]) == (40, 0.75)
+
+
 def test_boxes_replace_the_detector(stub_model):
     photo("a.png")
     assert cli.main("reconstruct a.png --box 1,2,30,40 --box 10,2,30.5,40 --format json".split()) == 0
@@ -205,6 +215,7 @@ def test_bad_photo_exits_with_2_and_one_sentence(stub_model, capsys, make, words
     ("--intrinsics 1,2,3", "four numbers fx,fy,cx,cy. Received: '1,2,3'"),
     ("--intrinsics 0,2,3,4", "must be positive"), ("--intrinsics nan,2,3,4", "four numbers"),
     ("--stages -1", "from 0 to 50"), ("--stages many", "from 0 to 50"), ("--max-people 0", "at least 1"),
+    ("--refine -1", "from 0 to 1000"), ("--refine 2.5", "from 0 to 1000"), ("--refine 1001", "Received: '1001'"),
     ("--format json,exe", "json, glb, obj, ply, png. Received: 'json,exe'"), ("--format ,", "Received: ','"),
     ("--box 1,2,0,4", "must be positive"), ("--box -n", "expected one argument"),
     ("--distortion 1,2,3", "must be 4, 5, 8, 12 or 14 finite numbers k1, k2, p1, p2"),

@@ -26,7 +26,7 @@ class Line(Reconstructor):
         self.detector = lambda image: (BOXES, tf.constant([0.9, 0.8, 0.7]))
         self.batches = []
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens):
+    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens, refine):
         self.batches.append(len(boxes))
         return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8))
                 for score in scores]
@@ -53,7 +53,8 @@ def test_boxes_must_lie_on_the_photo(boxes):
 
 @pytest.mark.parametrize("arguments, words", [
     ({"num_stages": -1}, "num_stages"), ({"num_stages": 2.5}, "num_stages"), ({"max_people": 0}, "max_people"),
-    ({"max_people": 1.5}, "max_people"), ({"intrinsics": (0, 1, 2, 3)}, "intrinsics")])
+    ({"max_people": 1.5}, "max_people"), ({"refine": -1}, "refine"), ({"refine": 0.5}, "refine"),
+    ({"intrinsics": (0, 1, 2, 3)}, "intrinsics")])
 def test_numbers_are_checked(arguments, words):
     with pytest.raises(ValueError, match=words):
         Line().reconstruct(PHOTO, **arguments)
@@ -182,6 +183,22 @@ def test_what_the_photo_does_not_show_has_no_confidence(big_photo):
     assert 0 < inside.sum() < 137
     np.testing.assert_array_equal(person.keypoint_confidence > 0, inside)
     np.testing.assert_array_equal(model.seen[0].confidence[0] > 0, inside)
+
+
+def test_refinement_gives_the_body_and_its_loss(big_photo):
+    """The real search on an objective that wants all people two hundred metres away; the others do without it."""
+    model = KnownNetworks()
+    model.hund.codec = BodyStateCodec()
+    model.hund.objective = lambda packed, summary: SimpleNamespace(
+        loss=0.4 * tf.square(tf.math.log(BodyStateCodec().unpack(packed, summary.intrinsics, 480).translation[:, 2] / 200.0)))
+    model._refine = lambda packed, summary, n: model._refine_eagerly(packed, SimpleNamespace(intrinsics=summary), n)
+    result = model.reconstruct(big_photo, intrinsics=CAMERA, refine=8)
+    assert result.refined == 8 and "refinement" in result.timings
+    for person in result.people:
+        np.testing.assert_allclose(person.state.translation[2], 200.0, rtol=1e-2)
+        np.testing.assert_allclose(person.refined_loss, 0.0, atol=1e-4)
+    plain = model.reconstruct(big_photo, intrinsics=CAMERA)
+    assert plain.refined == 0 and plain.people[0].refined_loss is None and "refinement" not in plain.timings
 
 
 def test_no_distortion_is_the_plain_path(monkeypatch):
