@@ -2,6 +2,7 @@
 
     python tools/evaluate.py pose2sim PATH/TO/cases.json
     python tools/evaluate.py photos PATH/TO/FOLDER
+    python tools/evaluate.py held-out 'scenes/validation-*.npz' --noise 0
 """
 
 import argparse
@@ -14,16 +15,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tqdm import tqdm
 
 import hund_tf
-from hund_tf.evaluation import baselines, protocols, reports
+from hund_tf.evaluation import baselines, held_out, protocols, reports
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("protocol", choices=("pose2sim", "photos"))
-    parser.add_argument("path", help="cases.json or its folder (pose2sim), folder of photos (photos)")
+    parser.add_argument("protocol", choices=("pose2sim", "photos", "held-out"))
+    parser.add_argument("path", help="cases.json or its folder (pose2sim), folder of photos (photos), "
+                        "pattern of scene files (held-out)")
     parser.add_argument("--preset", default="body", help="name or folder; 'landmarks': the landmark networks' own 3D "
                         "points, as a baseline (default: %(default)s)")
     parser.add_argument("--boxes", choices=("detector", "truth"), default="detector", help="pose2sim only")
+    parser.add_argument("--noise", type=float, default=1.0,
+                        help="held-out only: scale of the evidence's errors, 0 is clean (default: %(default)s)")
     parser.add_argument("--stages", type=int, help="refinement stages (default: the preset's)")
     parser.add_argument("--json", metavar="FILE", help="where to write the records (default: evaluation_PROTOCOL.json)")
     options = parser.parse_args(arguments)
@@ -32,6 +36,9 @@ def main(arguments=None):
     if options.protocol == "pose2sim":
         records = protocols.pose_cases(model, options.path, options.boxes, options.stages, progress=tqdm)
         tables = [reports.pose_table(records), reports.joint_table(records)]
+    elif options.protocol == "held-out":
+        records = held_out.held_out(model, options.path, options.noise, num_stages=options.stages, progress=tqdm)
+        tables = [reports.held_out_table(records)]
     else:
         records = protocols.photos(model, options.path, options.stages, progress=tqdm)
         tables = [reports.photo_table(records), *(record["problem"] for record in records if "problem" in record)]

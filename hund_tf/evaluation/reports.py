@@ -27,6 +27,23 @@ def pose_table(records):
     return "\n".join(lines)
 
 
+def held_out_table(records):
+    """Markdown table of `held_out.held_out`: all scenes, and those that show the whole person."""
+    lines = ["| scenes | number | MPJPE mean, median (mm) | PA-MPJPE mean, median (mm) | L_u of s_1 over that of s_M, median |",
+             "|---|---|---|---|---|"]
+    for title, chosen in (("all", records), ("whole person in view", [r for r in records if r["in_view"]])):
+        if not chosen:
+            continue
+        cells = []
+        for key in ("mpjpe_mm", "pa_mpjpe_mm"):
+            summary = metrics.summarize([record[key] for record in chosen])
+            cells.append(f"{summary['mean']:.1f}, {summary['median']:.1f}")
+        falls = [record["stage_losses"][1] / record["stage_losses"][-1] for record in chosen if len(record["stage_losses"]) > 2]
+        fall = metrics.summarize(falls)["median"]
+        lines.append(f"| {title} | {len(chosen)} | " + " | ".join(cells) + f" | {'-' if fall is None else f'{fall:.2f}'} |")
+    return "\n".join(lines)
+
+
 def joint_table(records):
     """Markdown table of the mean error of each joint after Procrustes, millimetres."""
     found = [record["joint_errors_mm"] for record in records if not record["missed"]]
@@ -42,14 +59,16 @@ def photo_table(records):
     """Markdown table of `protocols.photos`, a row for each kind of photo and one for all."""
     kinds = sorted({record["kind"] for record in records})
     lines = ["| photos | number | people | reprojection, median (% of box) | within 5 % of box | loss fell, stage 1 to M "
-             "| loss fell, s_0 to M |", "|---|---|---|---|---|---|---|"]
+             "| loss fell, s_0 to M | L_u of s_1 over that of s_M, median |", "|---|---|---|---|---|---|---|---|"]
     for kind in kinds + (["all"] if len(kinds) > 1 else []):
         chosen = [record for record in records if kind in ("all", record["kind"])]
         people = [record for record in chosen if record["person"] is not None]
         median = metrics.summarize([record["reprojection_share"] for record in people])["median"]
+        fall = metrics.summarize([r["loss_first"] / r["loss_last"] for r in people if r["loss_fell"] is not None])["median"]
         shares = [_share(people, key) for key in ("close", "loss_fell", "loss_fell_from_start")]
         lines.append(f"| {kind} | {len({record['photo'] for record in chosen})} | {len(people)} | "
-                     f"{'-' if median is None else f'{median * 100:.1f}'} | " + " | ".join(shares) + " |")
+                     f"{'-' if median is None else f'{median * 100:.1f}'} | " + " | ".join(shares)
+                     + f" | {'-' if fall is None else f'{fall:.2f}'} |")
     return "\n".join(lines)
 
 
