@@ -55,8 +55,8 @@ def held_out(model, pattern, noise=1.0, seed=0, num_stages=None, batch_size=32, 
 
     data = synthetic.body_dataset(scenes, body, model.sensing.segmentation, batch_size, seed, noise=noise, shuffle=False)
     records = []
-    for summary, truth in progress(data):
-        estimates, truths, pixels, losses = (x.numpy() for x in run(summary, truth))
+    for summary, labels in progress(data):
+        estimates, truths, pixels, losses = (x.numpy() for x in run(summary, labels.state))
         for estimate, true, pixel, loss in zip(estimates, truths, pixels, losses):
             bounds = scenes["image_bounds"][len(records)]
             records.append({
