@@ -18,11 +18,8 @@ from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.part_segmentation import PartSegmentation
+from hund_tf.sensing.people import is_known, is_person
 from hund_tf.state import ImageEvidence, ModelState
-
-# A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark.
-_MIN_MEAN_CONFIDENCE = 0.28
-_SEEN_BODY = [i for i in range(25) if i not in (20, 23)]  # BODY_25 less the small toes, which nothing detects
 
 
 class Person(NamedTuple):
@@ -182,7 +179,7 @@ class Reconstructor(tf.Module):
             chosen = order[start:start + batch]
             batch_people = self._reconstruct_boxes(
                 pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens, refine or 0)
-            people += [person for person in batch_people if not found or is_person(person.keypoint_confidence)]
+            people += _distinct(batch_people, people) if found else batch_people
             if len(people) >= batch:
                 break
         return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion, refine or 0)
@@ -283,9 +280,16 @@ def load_preset(name="body"):
     return Reconstructor(hund, segmentation, metadata)
 
 
-def is_person(keypoint_confidence):
-    """Whether the landmark networks, by their confidence `[137]`, see enough of a body in a box that a detector found."""
-    return bool(np.mean(keypoint_confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE)
+def _distinct(found, known):
+    """Those of the found who are people and neither known nor found before."""
+    seen = [(person.detected_keypoints2d, person.keypoint_confidence) for person in known]
+    new = []
+    for person in found:
+        looks = person.detected_keypoints2d, person.keypoint_confidence
+        if is_person(person.keypoint_confidence) and not is_known(*looks, seen):
+            seen.append(looks)
+            new.append(person)
+    return new
 
 
 def start_quickly():

@@ -24,12 +24,13 @@ class Line(Reconstructor):
 
     def __init__(self):
         self.detector = lambda image: (BOXES, tf.constant([0.9, 0.8, 0.7]))
-        self.batches = []
+        self.batches, self.apart = [], 10.0
 
     def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens, refine):
         self.batches.append(len(boxes))
-        return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8))
-                for score in scores]
+        points = np.random.default_rng(0).uniform(0, 20, [137, 2])
+        return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8),
+                                detected_keypoints2d=points + self.apart * box[0]) for box, score in zip(boxes, scores)]
 
 
 def test_who_is_nobody_does_not_count():
@@ -37,6 +38,13 @@ def test_who_is_nobody_does_not_count():
     assert [round(float(p.score), 1) for p in line.reconstruct(PHOTO, max_people=1).people] == [0.8]
     assert line.batches == [1, 1]
     assert len(line.reconstruct(PHOTO).people) == 2 and line.batches[-1] == 3
+
+
+def test_who_is_found_twice_is_one_person():
+    line = Line()
+    line.apart = 0.0
+    assert [round(float(p.score), 1) for p in line.reconstruct(PHOTO).people] == [0.8]
+    assert len(line.reconstruct(PHOTO, max_people=2).people) == 1 and line.batches[1:] == [2, 1]
 
 
 def test_given_boxes_are_believed():

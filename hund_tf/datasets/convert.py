@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf.geometry import camera
-from hund_tf.reconstruct import is_person
 from hund_tf.sensing import crops
 from hund_tf.sensing.heatmaps import CROP_SIZE
+from hund_tf.sensing.people import is_known, is_person
 from hund_tf.training import records
 
 _JPEG_QUALITY = 92
@@ -42,14 +42,14 @@ def convert(photos, writer, landmarks=None, detector=None, limit=None, progress=
 def people_records(photo, landmarks=None, detector=None):
     """Yields `(source, values)` for `records.encode`, one of each person of a `LabelledPhoto`.
 
-    Whom a detector finds is left out where the landmark networks see too little of a body, as in `Reconstructor`.
+    Whom a detector finds is left out where the landmark networks see too little of a body or the same person again, as in `Reconstructor`.
     """
     if photo.people is not None and not photo.people:
         return
     pixels = photo.pixels() if callable(photo.pixels) else photo.pixels
     height, width = pixels.shape[:2]
     intrinsics = camera.default_intrinsics(height, width) if photo.intrinsics is None else photo.intrinsics
-    people, boxes = photo.people, None
+    people, boxes, known = photo.people, None, []
     if people is None:
         boxes = np.reshape(detector(tf.constant(pixels))[0], [-1, 4])
     else:
@@ -61,8 +61,11 @@ def people_records(photo, landmarks=None, detector=None):
         corners = crops.to_crop(np.tile([[[0.0, 0.0], [width, height]]], [len(images), 1, 1]), crop_from_image).numpy()
         seen = None if landmarks is None else _evidence(landmarks, images, crop_from_image, height, width)
         for i in range(len(images)):
-            if people is None and seen is not None and not is_person(seen["confidence"][i]):
-                continue
+            if people is None and seen is not None:
+                looks = crops.to_image(seen["keypoints"][i:i + 1], crop_from_image[i:i + 1]).numpy()[0], seen["confidence"][i]
+                if not is_person(looks[1]) or is_known(*looks, known):
+                    continue
+                known.append(looks)
             values = {"intrinsics": crop_intrinsics[i], "image_bounds": corners[i].ravel(), "image": _jpeg(images[i]),
                       **({} if seen is None else {name: value[i] for name, value in seen.items()}),
                       **({} if people is None else _labels(people[start + i], crop_from_image[i:i + 1]))}
