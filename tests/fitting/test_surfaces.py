@@ -5,19 +5,8 @@ import pytest
 import tensorflow as tf
 
 from hund_tf.body import surface
-from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.fitting import points, surfaces
 from hund_tf.state import ModelState
-
-
-@pytest.fixture(scope="module")
-def body():
-    return GenerativeBody.from_asset(pose_prior="gaussian", codes="vae")
-
-
-@pytest.fixture(scope="module")
-def fitter(body):
-    return points.PointFitter(body, mesh="low")
 
 
 def state_of(theta, shape, translation):
@@ -52,7 +41,7 @@ def test_another_topology_finds_its_places(body, fitter):
     corners, weights = surface.nearest_points(strewn, bodies[0].vertices[0].numpy().astype(float), faces)
     moved = surface.mix(bodies[1].vertices[0].numpy(), corners, weights)
     joint_sites = points.sites_of_weights(np.eye(22, 200))
-    found = surfaces.register(fitter, strewn, bodies[0].joints[0, :22].numpy(), joint_sites, rounds=1, iterations=30)
+    found = surfaces.register(fitter, strewn, bodies[0].joints[0, :22].numpy(), joint_sites, rounds=1, iterations=20)
     assert np.median(found.distance_mm) < 4  # the low mesh is coarser than the full one
     fit = fitter.fit(moved[None], found.sites, iterations=40)
     own = body(fit.state, mesh=None).joints[0, :22]
