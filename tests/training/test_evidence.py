@@ -69,3 +69,31 @@ def test_hips_just_off_the_photo_are_claimed_at_its_edge():
     assert 0.3 < claimed.mean() < 0.95
     assert np.all(height[claimed] < 240) and np.median(height[claimed]) > 220
     assert confidence.max() < 0.8
+
+
+def test_drawn_3d_estimate_has_bones_of_nearly_true_length_and_follows_what_was_found():
+    """As tools/compare_evidence.py finds it on photos: legs alike within some percent, the view from the front near the keypoints."""
+    truth, points = scene(), standing()
+    found = evidence.detect(truth, points, SEED)
+    estimate, sure = found.landmarks3d.numpy(), found.landmarks3d_confidence.numpy()
+    thighs = [np.linalg.norm(estimate[:, a] - estimate[:, b], axis=-1) for a, b in ((9, 10), (12, 13))]
+    known = (sure[:, [9, 10, 12, 13]] > 0.5).all(1)
+    assert np.median(np.abs(np.log(thighs[0] / thighs[1]))[known]) < 0.06
+    across = np.abs(estimate[:, [4, 7], 0] - (points[:, [4, 7], 0] - points[:, 8:9, 0]))
+    assert np.median(across) < 0.06
+    deep = np.abs(estimate[:, [4, 7], 2] - (points[:, [4, 7], 2] - points[:, 8:9, 2]))
+    assert np.median(deep) > np.median(across)
+
+
+def test_drawn_3d_estimate_leans_towards_the_camera():
+    points = standing()
+    lean = evidence.detect(scene(), points, SEED).landmarks3d.numpy()[:, 1, 2]
+    assert np.median(lean) < np.median((points[:, 1] - points[:, 8])[:, 2]) - 0.03
+
+
+def standing():
+    """BODY_25 points of somebody who stands upright and faces the camera: `[64, 25, 3]`, metres."""
+    x = [0, 0, -.18, -.2, -.2, .18, .2, .2, 0, -.1, -.1, -.1, .1, .1, .1, -.03, .03, -.07, .07, .12, .15, .1, -.12, -.15, -.1]
+    y = [-.75, -.55, -.55, -.25, 0, -.55, -.25, 0, 0, 0, .42, .85, 0, .42, .85, -.8, -.8, -.78, -.78, .92, .92, .9, .92, .92, .9]
+    z = [-.12, 0, 0, 0, -.05, 0, 0, -.05, 0, 0, 0, 0, 0, 0, 0, -.1, -.1, 0, 0, -.15, -.12, .05, -.15, -.12, .05]
+    return np.tile(np.stack([x, y, z], -1).astype(np.float32), [64, 1, 1])
