@@ -74,7 +74,7 @@ class TrainingConfig:
 
     regime: str = "fs"
     meta_loss: str = "sum"  # Eqs. 7 and 8
-    first_weight: float = 1.0  # of s_0's loss; the paper counts the stages from s_1 on, which is 0
+    first_weight: float = 0.0  # of the loss of s_0; the paper counts the stages from s_1 on
     stage_weights: Optional[Tuple[float, ...]] = None  # of the losses of s_1 ... s_M; 1 each; at 0 a stage is left out
     mesh_weight: float = 10.0  # lambda_m; root-aligned vertex error, metres, of the last stage alone: a mesh is dear
     joints_weight: float = 10.0  # lambda_3d; root-aligned joint error, metres
