@@ -43,6 +43,20 @@ def test_goes_on_past_a_kink():
     np.testing.assert_allclose(found.loss, 2.0, atol=2e-3)
 
 
+def test_a_row_whose_line_search_fails_begins_anew():
+    """Sums of distances with kinks all around: without new beginnings the last row stops at 0.1."""
+    rng = np.random.default_rng(0)
+    matrices = tf.constant(rng.normal(size=(12, 2, 4)), tf.float32)
+    rng.normal(size=(12, 2))
+    start = tf.constant(rng.normal(size=(4, 4)) * 2, tf.float32)[3:]
+
+    def loss(x):
+        distances = tf.norm(tf.einsum("nij,bj->bni", matrices, x - 1.0), axis=-1)
+        return tf.reduce_mean(distances, -1) + 0.1 * tf.abs(x[:, 0] - x[:, 1])
+
+    assert lbfgs.minimize(loss, start, 20).loss[0] < 0.01
+
+
 def test_scale_changes_the_way_and_not_the_goal():
     found = lbfgs.minimize(bowl, tf.zeros([2, 3]), 8, scale=tf.constant(SCALES**-0.5))
     np.testing.assert_allclose(found.position, CENTRE, atol=1e-4)  # a round bowl: two iterations would do
