@@ -10,7 +10,7 @@ sys.path.insert(0, str(HERE))
 
 
 @pytest.fixture(scope="session", name="toy_body")
-def fixture_toy_body(tmp_path_factory):
+def fixture_toy_body():
     import toy
 
-    return toy.load(tmp_path_factory.mktemp("toy"))
+    return toy.LinearBody()

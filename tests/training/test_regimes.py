@@ -186,6 +186,7 @@ def test_exported_and_training_graph_give_equal_states(toy_body, batch, tmp_path
     module.descend = tf.function(lambda *parts: tf.stack(use.descend(EvidenceSummary(*parts)).states), specs,
                                  autograph=False)
     tf.saved_model.save(module, str(tmp_path))
-    exported = tf.saved_model.load(str(tmp_path)).descend(*batch[0])
+    loaded = tf.saved_model.load(str(tmp_path))
+    exported = loaded.descend(*batch[0])
     assert exported.shape == (2, 2, 151) and np.any(exported[0] != exported[1])
     np.testing.assert_allclose(exported, trained, rtol=1e-5, atol=1e-6)

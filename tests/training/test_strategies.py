@@ -1,0 +1,97 @@
+"""One device, two devices and two workers learn the same; strategies by name."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hund_tf.training import examples, strategies
+
+HERE = pathlib.Path(__file__).parent
+
+
+def start(folder, name, out, cluster=None, index=0):
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    if cluster:
+        env["TF_CONFIG"] = json.dumps({"cluster": {"worker": cluster}, "task": {"type": "worker", "index": index}})
+    return subprocess.Popen([sys.executable, HERE / "replicated.py", HERE.parents[1], name, folder / f"{out}.npz"], env=env,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_devices_and_workers_learn_the_same(tmp_path):
+    cluster = [f"localhost:{port}" for port in free_ports(2)]
+    runs = {"one": start(tmp_path, "none", "one"), "two": start(tmp_path, "mirrored", "two"),
+            "first": start(tmp_path, "multi_worker", "first", cluster, 0),
+            "second": start(tmp_path, "multi_worker", "second", cluster, 1)}
+    weights = {}
+    try:
+        for name, process in runs.items():
+            _, problem = process.communicate(timeout=300)
+            assert process.returncode == 0, problem[-3000:]
+            with np.load(tmp_path / f"{name}.npz") as data:
+                assert data["replicas"] == (1 if name == "one" else 2)
+                weights[name] = [data[f"arr_{i}"] for i in range(len(data.files) - 1)]
+    finally:
+        for process in runs.values():
+            process.kill()
+    for name in ("two", "first", "second"):
+        for found, expected in zip(weights[name], weights["one"]):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+    for first, second in zip(weights["first"], weights["second"]):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_unknown_strategies_and_clusters_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="`strategy` must be one of .*'multi_worker'.* Received: 'horovod'"):
+        strategies.make("horovod")
+    for text, received in (("", "nothing"), ("{}", "{}"), ("nonsense", "nonsense")):
+        monkeypatch.setenv("TF_CONFIG", text)
+        with pytest.raises(ValueError, match=f"TF_CONFIG, such as .* Received: {received}"):
+            strategies.make("multi_worker")
+
+
+def test_the_widest_at_hand_is_taken(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
+    assert strategies.make("auto") is tf.distribute.get_strategy() and strategies.make("none") is tf.distribute.get_strategy()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "two"])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "mirrored")
+    assert strategies.make("auto") == "mirrored"
+
+
+@pytest.mark.parametrize("text, chief", [
+    (None, True), ('{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}', True),
+    ('{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 1}}', False),
+    ('{"cluster": {"chief": ["a"], "worker": ["b"]}, "task": {"type": "worker", "index": 0}}', False),
+    ('{"cluster": {"chief": ["a"], "worker": ["b"]}, "task": {"type": "chief", "index": 0}}', True)])
+def test_one_process_writes(monkeypatch, text, chief):
+    if text is None:
+        monkeypatch.delenv("TF_CONFIG", raising=False)
+    else:
+        monkeypatch.setenv("TF_CONFIG", text)
+    assert strategies.is_chief() == chief
+
+
+def test_a_batch_must_divide_among_the_replicas():
+    class Three:
+        num_replicas_in_sync = 3
+
+    with pytest.raises(ValueError, match="divide among 3 replicas. Received: 32 examples"):
+        examples.for_workers(tf.data.Dataset.range(3), Three(), 32)
