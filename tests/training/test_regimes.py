@@ -174,7 +174,7 @@ def test_one_weight_for_each_stage(toy_body):
 
 
 def test_exported_and_training_graph_give_equal_states(toy_body, batch, tmp_path):
-    model = toy.make(toy_body, 1, 15)
+    model = toy.make(toy_body, 2)
     trained = tf.function(lambda *data: tf.stack(model._compare(*data)[1]["states"]), autograph=False)(*batch)
     module = tf.Module()
     use = HundBody(model.config, toy_body)
@@ -188,5 +188,5 @@ def test_exported_and_training_graph_give_equal_states(toy_body, batch, tmp_path
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     exported = loaded.descend(*batch[0])
-    assert exported.shape == (2, 2, 151) and np.any(exported[0] != exported[1])
+    assert exported.shape == (3, 2, 151) and np.any(exported[0] != exported[1])
     np.testing.assert_allclose(exported, trained, rtol=1e-5, atol=1e-6)

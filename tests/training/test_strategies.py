@@ -16,11 +16,11 @@ from hund_tf.training import examples, strategies
 HERE = pathlib.Path(__file__).parent
 
 
-def start(folder, name, out, cluster=None, index=0):
+def start(kind, out, cluster=None, index=0):
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     if cluster:
         env["TF_CONFIG"] = json.dumps({"cluster": {"worker": cluster}, "task": {"type": "worker", "index": index}})
-    return subprocess.Popen([sys.executable, HERE / "replicated.py", HERE.parents[1], name, folder / f"{out}.npz"], env=env,
+    return subprocess.Popen([sys.executable, HERE / "replicated.py", HERE.parents[1], kind, out], env=env,
                             stderr=subprocess.PIPE, text=True)
 
 
@@ -37,25 +37,20 @@ def free_ports(count):
 @pytest.mark.slow
 def test_devices_and_workers_learn_the_same(tmp_path):
     cluster = [f"localhost:{port}" for port in free_ports(2)]
-    runs = {"one": start(tmp_path, "none", "one"), "two": start(tmp_path, "mirrored", "two"),
-            "first": start(tmp_path, "multi_worker", "first", cluster, 0),
-            "second": start(tmp_path, "multi_worker", "second", cluster, 1)}
-    weights = {}
+    runs = [start("devices", tmp_path / "devices"), *(start("worker", tmp_path / f"worker{i}", cluster, i) for i in (0, 1))]
     try:
-        for name, process in runs.items():
+        for process in runs:
             _, problem = process.communicate(timeout=300)
             assert process.returncode == 0, problem[-3000:]
-            with np.load(tmp_path / f"{name}.npz") as data:
-                assert data["replicas"] == (1 if name == "one" else 2)
-                weights[name] = [data[f"arr_{i}"] for i in range(len(data.files) - 1)]
     finally:
-        for process in runs.values():
+        for process in runs:
             process.kill()
-    for name in ("two", "first", "second"):
-        for found, expected in zip(weights[name], weights["one"]):
-            np.testing.assert_allclose(found, expected, atol=1e-5)
-    for first, second in zip(weights["first"], weights["second"]):
-        np.testing.assert_array_equal(first, second)
+    one, two, first, second = (list(np.load(tmp_path / f"{name}.npz").values())
+                               for name in ("devices_one", "devices_two", "worker0", "worker1"))
+    for expected, *found in zip(one, two, first, second):
+        for values in found:
+            np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(found[1], found[2])
 
 
 def test_unknown_strategies_and_clusters_are_refused(monkeypatch):
