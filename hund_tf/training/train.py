@@ -149,8 +149,8 @@ class _Examples:
         return recorded.body_dataset(self._read(pattern, False), self._segmentation)
 
     def _of_scenes(self, scenes):
-        return (lambda start: synthetic.body_dataset(scenes, self._body, self._segmentation, self._batch_size, self._seed, start=start),
-                _scene_names(scenes, self._batch_size, self._seed))
+        return (lambda start: synthetic.body_dataset(scenes, self._body, self._segmentation, self._batch_size, self._seed,
+                                                     start=start), _scene_names(scenes, self._batch_size, self._seed))
 
     def _of_records(self, dataset):
         return (lambda start: recorded.body_dataset(dataset, self._segmentation, start),
@@ -165,7 +165,7 @@ class _Examples:
 
 def _scene_names(scenes, batch_size, seed):
     return lambda step: "scenes " + ", ".join(
-        map(str, synthetic.examples_of(step, len(scenes["theta"]), batch_size, seed).numpy()))
+        map(str, synthetic.examples_of(step, len(scenes["theta"]), batch_size, seed)))
 
 
 def _first(dataset, count):

@@ -1,0 +1,138 @@
+"""`hund train`: options reach the run, bad ones are told in a sentence, and nothing loads TensorFlow too early."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hund_tf import cli
+from hund_tf.config import BodyConfig, TrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def in_folder_with_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train-0.npz", "held-out.npz", "photos-00000-of-00001.tfrecord", "parts.h5"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.fixture(name="runs")
+def fixture_runs(monkeypatch):
+    """Runs that would have been started: name, arguments, settings."""
+    from hund_tf.training import train
+
+    started = []
+    for name in ("train_parts", "train_body"):
+        monkeypatch.setattr(train, name, lambda *args, name=name, **settings: started.append((name, args, settings)))
+    return started
+
+
+BODY = "train body --scenes train-*.npz --validation held-out.npz --parts parts.h5 --run r".split()
+
+
+def test_parts(runs):
+    assert cli.main("train parts --scenes train-*.npz --validation held-out.npz --run r --epochs 3 --ema 0.99".split()) == 0
+    (name, args, settings), = runs
+    assert (name, args) == ("train_parts", ("train-*.npz", "held-out.npz", "r"))
+    assert (settings["epochs"], settings["steps_per_epoch"], settings["learning_rate"]) == (3, 400, 1.5e-3)
+    assert settings["ema"] == 0.99 and settings["body"] == BodyConfig()
+
+
+def test_body(runs):
+    options = ("--regime fs+ss --meta-loss last --stage-weights 1,1,2,2,3.5 --mixed-precision bfloat16 --records photos-*.tfrecord "
+               "--strategy mirrored --patience 4 --part-map-size 15 --pose-prior gaussian")
+    assert cli.main(BODY + options.split()) == 0
+    (name, args, settings), = runs
+    assert (name, args) == ("train_body", ("train-*.npz", "held-out.npz", "parts.h5", "r"))
+    assert settings["training"] == TrainingConfig(
+        regime="fs+ss", meta_loss="last", stage_weights=(1, 1, 2, 2, 3.5), precision="mixed_bfloat16")
+    assert settings["config"].objective.part_map_size == 15 and settings["config"].body.pose_prior == "gaussian"
+    assert (settings["records"], settings["strategy"], settings["patience"]) == ("photos-*.tfrecord", "mirrored", 4)
+
+
+def test_defaults_are_those_of_the_settings(runs):
+    assert cli.main(BODY) == 0
+    (_, _, settings), = runs
+    assert settings["training"] == TrainingConfig() and settings["strategy"] == "auto" and settings["ema"] is None
+
+
+@pytest.mark.parametrize("change, words", [
+    ("--scenes nowhere-*.npz", "--scenes must name files that are there. Received: 'nowhere-*.npz'"),
+    ("--parts no.h5", "--parts must name files that are there. Received: 'no.h5'"),
+    ("--start-from no.h5", "--start-from must name files"), ("--part-map-size 17", "must be 0, 15, 20, 30 or 60. Received: 17"),
+    ("--stage-weights 1,2", "--stage-weights must be 5 numbers, one for each stage. Received: (1.0, 2.0)")])
+def test_what_cannot_be_trained_on_is_told(capsys, runs, change, words):
+    assert cli.main(BODY + change.split()) == 2
+    assert words in capsys.readouterr().err and not runs
+
+
+@pytest.mark.parametrize("change, words", [
+    ("--regime full", "invalid choice: 'full'"), ("--epochs 0", "must be a whole number of at least 1. Received: '0'"),
+    ("--stage-weights 1,-2", "must be comma-separated numbers of at least 0. Received: '1,-2'"),
+    ("--ema 1.5", "must be a number above 0 and below 1. Received: '1.5'"), ("--strategy horovod", "invalid choice: 'horovod'")])
+def test_impossible_values_are_told(capsys, change, words):
+    with pytest.raises(SystemExit) as end:
+        cli.main(BODY + change.split())
+    assert end.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_neither_scenes_nor_records(capsys):
+    assert cli.main("train body --validation held-out.npz --parts parts.h5 --run r".split()) == 2
+    assert "needs --scenes or --records. Received: neither" in capsys.readouterr().err
+
+
+def test_what_a_run_complains_of_ends_it(monkeypatch, capsys):
+    from hund_tf.training import train
+
+    def fail(error):
+        def run(*args, **settings):
+            raise error
+        return run
+
+    for error, code in ((FileExistsError("A run must be new."), 2), (ValueError("labels"), 2), (FloatingPointError("nan in step 3"), 1)):
+        monkeypatch.setattr(train, "train_body", fail(error))
+        assert cli.main(BODY) == code
+        assert capsys.readouterr().err == f"hund: {error}\n"
+
+
+def test_train_alone_shows_help(capsys):
+    assert cli.main(["train"]) == 2
+    assert "hund train body" in capsys.readouterr().out
+
+
+def test_help_waits_for_no_tensorflow():
+    code = ("import sys; from hund_tf import cli\n"
+            "try: cli.main(['train', 'body', '--help'])\n"
+            "except SystemExit: pass\n"
+            "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=pytest_root())
+    assert done.returncode == 0, done.stderr
+    assert "--meta-loss" in done.stdout
+
+
+def pytest_root():
+    """Where the package lies."""
+    import pathlib
+
+    return pathlib.Path(__file__).parents[1]
+
+
+def test_preset(monkeypatch, in_folder_with_files):
+    from hund_tf import hund, presets
+    from hund_tf.training import train
+
+    saved = []
+    (in_folder_with_files / "r").mkdir()
+    (in_folder_with_files / "r" / "weights.h5").touch()
+    (in_folder_with_files / "r" / "curve.csv").write_text("epoch,loss,val_loss\n0,2,3.5\n1,1,2.25\n")
+    monkeypatch.setattr(hund.HundBody, "build_weights", lambda self: None)
+    monkeypatch.setattr(hund.HundBody, "load_weights", lambda self, path: saved.append(path))
+    monkeypatch.setattr(train, "new_segmentation", lambda path: path)
+    monkeypatch.setattr(presets, "save", lambda *arguments: saved.append(arguments))
+    assert cli.main("train preset --parts parts.h5 --run r --out mine --part-map-size 0".split()) == 0
+    weights, (out, _, parts, metadata) = saved
+    assert (weights, out, parts) == ("r/weights.h5", "mine", "parts.h5")
+    assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")
+    json.dumps(metadata)
