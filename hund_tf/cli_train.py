@@ -198,7 +198,8 @@ def _last_row(run):
     """Validation figures of a run's last epoch, from its `curve.csv`: dict."""
     with open(os.path.join(run, "curve.csv"), newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
-    return {name[4:]: round(float(value), 3) for name, value in last.items() if name.startswith("val_")}
+    return {name[4:]: round(float(value), 3) for name, value in last.items()
+            if name.startswith("val_") and value != "NA"}
 
 
 def _weights(text):

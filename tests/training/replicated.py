@@ -16,19 +16,21 @@ import tensorflow as tf  # noqa: E402
 STEPS, BATCH = 20, 4
 
 
-def train(strategy, divide=False):
-    """Weights after 20 steps on the same batches."""
+def train(strategy, run_dir=None):
+    """Weights after 20 steps on the same batches; as a worker with the callbacks of a real run in one folder for all."""
     import toy
-    from hund_tf.training import examples
+    from hund_tf.training import callbacks, examples, strategies
 
     body = toy.LinearBody()
     with strategy.scope():
         model = toy.make(body, 1, units=8)
         model.compile(keras.optimizers.SGD(3e-4, momentum=0.9))  # unlike Adam, it shows a gradient of another length
     dataset = tf.data.Dataset.from_tensor_slices(toy.batch(body, 2 * BATCH)).repeat().batch(BATCH, drop_remainder=True)
-    if divide:
+    made = []
+    if run_dir is not None:
         dataset = examples.for_workers(dataset, strategy, BATCH)
-    model.fit(dataset, steps_per_epoch=STEPS, verbose=0)
+        made = callbacks.make(run_dir, STEPS, tensorboard=False, chief=strategies.is_chief())
+    model.fit(dataset, steps_per_epoch=STEPS, verbose=0, callbacks=made)
     return [value.numpy() for value in model.trainable_variables]
 
 
@@ -42,7 +44,7 @@ def main(kind, out):
         return
     from hund_tf.training import strategies
 
-    np.savez(f"{out}.npz", *train(strategies.make("multi_worker"), divide=True))
+    np.savez(f"{out}.npz", *train(strategies.make("multi_worker"), os.path.join(os.path.dirname(out), "run")))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,12 @@ def test_killed_and_resumed_run_ends_where_a_whole_one_does(whole, tmp_path):
     assert not (tmp_path / "backup" / "chief").exists()  # a finished run needs none
 
 
+def test_curve_without_validation_is_read(tmp_path):
+    (tmp_path / "curve.csv").write_text("epoch,loss,val_loss\n0,2.5,NA\n")
+    assert callbacks.read_curve(tmp_path / "curve.csv") == [{"epoch": 0, "loss": 2.5}]
+    assert callbacks.read_curve(tmp_path / "none.csv") == []
+
+
 def test_new_run_begins_at_the_beginning(tmp_path):
     assert callbacks.resume_point(str(tmp_path), 5) == (0, 0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hund_tf.training import examples, strategies
+from hund_tf.training import callbacks, examples, strategies
 
 HERE = pathlib.Path(__file__).parent
 
@@ -40,13 +40,15 @@ def test_devices_and_workers_learn_the_same(tmp_path):
     runs = [start("devices", tmp_path / "devices"), *(start("worker", tmp_path / f"worker{i}", cluster, i) for i in (0, 1))]
     try:
         for process in runs:
-            _, problem = process.communicate(timeout=300)
+            _, problem = process.communicate(timeout=600)
             assert process.returncode == 0, problem[-3000:]
     finally:
         for process in runs:
             process.kill()
+            process.communicate()
     one, two, first, second = (list(np.load(tmp_path / f"{name}.npz").values())
                                for name in ("devices_one", "devices_two", "worker0", "worker1"))
+    assert len(callbacks.read_curve(tmp_path / "run" / "curve.csv")) == 1
     for expected, *found in zip(one, two, first, second):
         for values in found:
             np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
