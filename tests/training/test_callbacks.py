@@ -120,3 +120,12 @@ def test_best_weights_of_before_are_not_replaced_by_worse(tmp_path):
     keep = [c for c in callbacks.make(str(tmp_path), 5) if isinstance(c, keras.callbacks.ModelCheckpoint)]
     assert keep[0].best == np.inf  # a run without checkpoint begins anew
     assert (tmp_path / "curve.csv").read_text() == "epoch,loss,val_loss\n"
+
+
+def test_an_epoch_is_kept_when_it_was_validated(tmp_path):
+    model, ones, seen = keras.Sequential([keras.layers.Dense(1)]), np.ones([2, 1], np.float32), []
+    model.compile("sgd", "mse")
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(callbacks.resume_point(str(tmp_path), 2)))
+    keep = callbacks.Checkpoint(str(tmp_path / "backup"), 2, every=1)
+    model.fit(ones, ones, batch_size=1, epochs=2, verbose=0, callbacks=[look, keep, look])
+    assert seen == [(0, 1), (1, 0), (1, 1), (2, 0)]
