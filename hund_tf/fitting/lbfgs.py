@@ -150,5 +150,8 @@ def _step(objective, state, fresh, settings):
 def _with_gradient(objective, scale):
     """Position in units of `scale` -> loss and gradient, as a function of its own: the line search calls it from a dozen
     places, which would each hold a copy of the objective."""
-    return tf.function(lambda x: tfp.math.value_and_gradient(lambda y: objective(y * scale), x), autograph=False,
-                       experimental_attributes={"_noinline": True})
+    def loss_and_gradient(x):
+        loss, gradient = tfp.math.value_and_gradient(lambda y: objective(y * scale), x)
+        return tf.ensure_shape(loss, x.shape[:1]), tf.ensure_shape(gradient, x.shape)  # loops must not lose a known batch
+
+    return tf.function(loss_and_gradient, autograph=False, experimental_attributes={"_noinline": True})

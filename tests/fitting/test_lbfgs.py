@@ -93,6 +93,14 @@ def test_a_row_that_is_not_finite_stays_and_stops_no_other():
     np.testing.assert_allclose(found.position[1], 0.0, atol=1e-4)
 
 
+def test_an_objective_that_forgets_its_batch_is_fine():
+    def forgetful(x):
+        return tf.reshape(bowl(x), tf.random.shuffle([-1]))
+
+    search = tf.function(lambda: lbfgs.minimize(forgetful, tf.zeros([2, 3]), 2), autograph=False)
+    assert search.get_concrete_function().structured_outputs.loss.shape == (2,)
+
+
 @pytest.mark.parametrize("wrong", [{"correction_pairs": 0}, {"line_search_iterations": 0}, {"tolerance": -1.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must"):
