@@ -57,7 +57,7 @@ def test_found_in_the_home_folder(monkeypatch, saved):
 
 
 def test_changed_weights_are_refused(saved, tmp_path):
-    for name in presets.FILES:
+    for name in presets.files():
         with open(os.path.join(saved[0], name), "rb") as source, open(tmp_path / name, "wb") as copy:
             copy.write(source.read())
     with open(tmp_path / "parts.h5", "ab") as file:

@@ -54,6 +54,8 @@ class MultitaskCNN(keras.Model):
         ValueError: if crops are not square with a side that 32 divides.
     """
 
+    sensing = "multitask"  # whose weights these are in a preset
+
     def __init__(self, trunk_weights=None, batch_statistics=True, **kwargs):
         super().__init__(**kwargs)
         resnet = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
