@@ -6,7 +6,7 @@ import tensorflow as tf
 def heatmap_loss(logits, targets, weight):
     """How far heatmaps are from painted ones, pixel by pixel.
 
-    The Kullback-Leibler divergence of each pixel's `sigmoid(logit)` from its target, as of two coins, summed over the map:
+    The Kullback-Leibler divergence of each pixel's `sigmoid(logit)` from its target, as of two coins, averaged over the map:
     0 where they agree. Unlike squared error it does not fade where the sigmoid is flat, as in empty maps.
 
     Args:
@@ -15,12 +15,12 @@ def heatmap_loss(logits, targets, weight):
         weight: `[B, N]`, at least 0, how much each keypoint counts; 0: not at all.
 
     Returns:
-        `[B]`, nats a keypoint; 0 where no keypoint counts.
+        `[B]`, nats a pixel; 0 where no keypoint counts.
     """
     # logs of p and of 1 - p from the logits: exact where the sigmoid rounds to 0 or 1
     cross = targets * tf.nn.softplus(-logits) + (1.0 - targets) * tf.nn.softplus(logits)
     entropy = -tf.math.xlogy(targets, targets) - tf.math.xlogy(1.0 - targets, 1.0 - targets)
-    return _mean(tf.reduce_sum(cross - entropy, [1, 2]), weight)
+    return _mean(tf.reduce_mean(cross - entropy, [1, 2]), weight)
 
 
 def part_loss(logits, targets, background_weight=0.5):

@@ -17,7 +17,8 @@ from hund_tf.sensing.multitask_cnn import MultitaskCNN
 from hund_tf.sensing.part_segmentation import NUM_PARTS
 from hund_tf.training import callbacks, records
 
-HEATMAP_WEIGHT, PART_WEIGHT = 0.1, 1.0  # an untrained network's losses are about 80 nats a keypoint and 3 a pixel
+# A bell covers 2 pi sigma^2 of the map's pixels: with its inverse as weight, a missed bell costs as much as the parts it is on.
+HEATMAP_WEIGHT, PART_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2), 1.0
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
 
 
@@ -25,7 +26,7 @@ IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_er
 class TrainableCNN(MultitaskCNN):
     """`MultitaskCNN` with its losses and metrics, for `compile` and `fit`; its weights are those of a `MultitaskCNN`.
 
-    A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss`, nats a keypoint; `part_loss`, nats a
+    A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss` and `part_loss`, nats a
     pixel; `keypoint_error_px`, mean distance in pixels of the 480 crop over keypoints in sight; `mean_iou` of the parts
     and the background over all pixels so far.
     """

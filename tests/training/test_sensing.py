@@ -147,35 +147,37 @@ def test_perfect_logits_have_no_loss_and_no_error(model, drawn):
     assert abs(model._track({"loss": tf.zeros([1])}, logits, wrong)["keypoint_error_px"] - 50.0) < 0.5
 
 
-def train(body, paths, folder, **settings):
-    common = dict(coding=body.coding, epochs=2, steps_per_epoch=8, batch_size=COUNT, crop_side=64, tensorboard=False)
-    return sensing.train_sensing(paths, paths, str(folder), **{**common, **settings})
+@pytest.fixture(name="start")
+def fixture_start(model, tmp_path):
+    """Random weights, the same for all runs of a test."""
+    path = str(tmp_path / "start.h5")
+    model.save_weights(path)
+    return path
 
 
-def test_learns(body, paths, tmp_path):
-    """Loss and errors fall on renders; the weights are those of a plain `MultitaskCNN`; a finished run is left alone."""
-    history = train(body, paths, tmp_path, learning_rate=3e-3).history
+def train(body, paths, folder, start):
+    return sensing.train_sensing(paths, paths, str(folder), body.coding, epochs=2, steps_per_epoch=6, batch_size=COUNT,
+                                 crop_side=64, learning_rate=3e-3, batch_statistics=False, start_from=start, tensorboard=False)
+
+
+def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, monkeypatch):
+    """The loss falls; cut off in its second epoch and started again, a run ends with the weights of a whole one."""
+    history = train(body, paths, tmp_path / "whole", start).history
     assert history["loss"][1] < 0.7 * history["loss"][0] and history["part_loss"][1] < history["part_loss"][0]
-    multitask_cnn.new(str(tmp_path / "sensing.h5"))
     with pytest.raises(FileExistsError, match="new or unfinished"):
-        train(body, paths, tmp_path)
-
-
-def test_goes_on_where_it_was_cut_off(body, paths, tmp_path, monkeypatch):
-    """Cut off in its second epoch and started again, it ends with the weights of a whole run."""
-    train(body, paths, tmp_path / "whole", batch_statistics=False)
+        train(body, paths, tmp_path / "whole", start)
     steps = []
 
     def cut(self, batch, logs=None):
         steps.append(batch)
-        if len(steps) == 11:
+        if len(steps) == 9:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(keras.callbacks.CSVLogger, "on_train_batch_end", cut)
         with pytest.raises(KeyboardInterrupt):
-            train(body, paths, tmp_path / "cut", batch_statistics=False)
-    train(body, paths, tmp_path / "cut", batch_statistics=False)
+            train(body, paths, tmp_path / "cut", start)
+    train(body, paths, tmp_path / "cut", start)
     whole, cut = (multitask_cnn.new(str(tmp_path / name / "sensing.h5")) for name in ("whole", "cut"))
     for a, b in zip(whole.weights, cut.weights):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-4)
