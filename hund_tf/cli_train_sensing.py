@@ -94,6 +94,23 @@ def _train(options):
     return 0
 
 
+def network_of(parts, sensing):
+    """What looks at the crops of a new preset: the part CNN of the one file of weights, or the `MultitaskCNN` of the other.
+
+    Raises:
+        BadInput: unless exactly one is given.
+    """
+    if (parts is None) == (sensing is None):
+        raise BadInput("A preset needs --parts or --sensing. Received: " + ("neither." if parts is None else "both."))
+    if parts is not None:
+        from hund_tf.training import train
+
+        return train.new_segmentation(parts)
+    from hund_tf.sensing import multitask_cnn
+
+    return multitask_cnn.new(sensing)
+
+
 def record_paths(pattern):
     """Record files of a pattern, complete sets."""
     from hund_tf.training import record_files

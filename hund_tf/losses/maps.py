@@ -1,4 +1,5 @@
-"""Losses of the first CNN: logits of keypoint heatmaps K and part maps B against what they should say, one value an example."""
+"""Losses of the first CNN: features F and logits of heatmaps K and part maps B against what they should say, one value an
+example."""
 
 import tensorflow as tf
 
@@ -38,6 +39,22 @@ def part_loss(logits, targets, background_weight=0.5):
     weight = background_weight * background + 1.0 - background
     return _mean(*(tf.reshape(x, [tf.shape(x)[0], -1]) for x in (
         tf.nn.softmax_cross_entropy_with_logits(targets, logits), weight)))
+
+
+def feature_loss(features, targets):
+    """How far features are from those of another network: 0 where they agree, 1 for a network that says nothing.
+
+    Args:
+        features: F, `[B, 60, 60, C]`; compared as the context CNN reads it, averaged to the side of `targets`.
+        targets: `[B, M, M, C]`, M divides 60.
+
+    Returns:
+        `[B]`, squared error over the targets' mean square.
+    """
+    times = features.shape[1] // targets.shape[1]
+    error = tf.nn.avg_pool2d(features, times, times, "VALID") - targets
+    power = tf.reduce_mean(tf.square(targets), [1, 2, 3])
+    return tf.math.divide_no_nan(tf.reduce_mean(tf.square(error), [1, 2, 3]), power)
 
 
 def _mean(values, weight):

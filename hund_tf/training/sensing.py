@@ -1,7 +1,8 @@
 """How the first CNN learns: records with pictures and evidence in, weights of a `MultitaskCNN` and a curve out.
 
 Records of renders hold exact evidence and part labels; those of photos hold what the landmark networks saw, and B is then
-what the part CNN makes of it: the network learns to say the same from the pixels alone.
+what the part CNN makes of it: the network learns to say the same from the pixels alone. Where the part CNN is at hand its F is
+learned too, so that a body network that was trained on it reads the new F as it did the old.
 """
 
 import os
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hund_tf.losses.maps import heatmap_loss, part_loss
+from hund_tf.losses.maps import feature_loss, heatmap_loss, part_loss
 from hund_tf.sensing import heatmaps
 from hund_tf.sensing.heatmaps import CROP_SIZE, STRIDE
 from hund_tf.sensing.multitask_cnn import MultitaskCNN
@@ -18,7 +19,7 @@ from hund_tf.sensing.part_segmentation import NUM_PARTS
 from hund_tf.training import callbacks, records
 
 # A bell covers 2 pi sigma^2 of the map's pixels: with its inverse as weight, a missed bell costs as much as the parts it is on.
-HEATMAP_WEIGHT, PART_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2), 1.0
+HEATMAP_WEIGHT, PART_WEIGHT, FEATURE_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2), 1.0, 1.0
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
 
 
@@ -27,14 +28,14 @@ class TrainableCNN(MultitaskCNN):
     """`MultitaskCNN` with its losses and metrics, for `compile` and `fit`; its weights are those of a `MultitaskCNN`.
 
     A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss` and `part_loss`, nats a
-    pixel; `keypoint_error_px`, mean distance in pixels of the 480 crop over keypoints in sight; `mean_iou` of the parts
+    pixel; `feature_loss`, 0 where there are no features to learn; `keypoint_error_px`, mean distance in pixels of the 480 crop over keypoints in sight; `mean_iou` of the parts
     and the background over all pixels so far.
     """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._means = {name: keras.metrics.Mean(name=name)
-                       for name in ("loss", "heatmap_loss", "part_loss", "keypoint_error_px")}
+                       for name in ("loss", "heatmap_loss", "part_loss", "feature_loss", "keypoint_error_px")}
         self._iou = keras.metrics.MeanIoU(NUM_PARTS, name="mean_iou")
 
     @property
@@ -57,7 +58,9 @@ class TrainableCNN(MultitaskCNN):
         maps = heatmaps.paint_heatmaps(targets["keypoints"], targets["confidence"], logits.keypoints.shape[1])
         heatmap = heatmap_loss(logits.keypoints, maps, targets["weight"])
         part = part_loss(logits.parts, targets["part_maps"])
-        return {"loss": HEATMAP_WEIGHT * heatmap + PART_WEIGHT * part, "heatmap_loss": heatmap, "part_loss": part}, logits
+        feature = feature_loss(logits.features, targets["features"]) if "features" in targets else tf.zeros_like(part)
+        total = HEATMAP_WEIGHT * heatmap + PART_WEIGHT * part + FEATURE_WEIGHT * feature
+        return {"loss": total, "heatmap_loss": heatmap, "part_loss": part, "feature_loss": feature}, logits
 
     def _track(self, losses, logits, targets):
         for name, value in losses.items():
@@ -88,7 +91,8 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
 
     Returns:
         `tf.data.Dataset` of `(crops, targets)`: crops `[B, S, S, 3]` in [0, 1]; targets a dict with `keypoints`
-        `[B, 137, 2]`, pixels of the 480 crop, `confidence` and `weight` `[B, 137]`, `part_maps` `[B, S/8, S/8, 15]`.
+        `[B, 137, 2]`, pixels of the 480 crop, `confidence` and `weight` `[B, 137]`, `part_maps` `[B, S/8, S/8, 15]`, and
+        with `segmentation` and crops of 480 `features` `[B, 15, 15, 256]`.
 
     Raises:
         ValueError: if the first batch holds a record without image or evidence, or one without part labels and there
@@ -109,17 +113,19 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
 def examples(record, segmentation=None, crop_side=CROP_SIZE):
     """A batch of records as a dict -> `(crops, targets)`, see `dataset`."""
     keypoints, confidence = record["keypoints"], record["confidence"]
-    parts = tf.one_hot(record["part_labels"], NUM_PARTS)
+    parts, features = tf.one_hot(record["part_labels"], NUM_PARTS), None
     if segmentation is not None:
         pooled = heatmaps.paint_pooled_heatmaps(keypoints, confidence)
-        said = tf.nn.softmax(segmentation(pooled, record["person_mask"])[1])
-        parts = tf.where(record["has_part_labels"][:, None, None, None] > 0, parts, said)
+        features, said = segmentation(pooled, record["person_mask"])
+        parts = tf.where(record["has_part_labels"][:, None, None, None] > 0, parts, tf.nn.softmax(said))
     crops = record["image"]
     if crop_side != CROP_SIZE:
         crops = tf.image.resize(crops, [crop_side, crop_side], method="area")
         parts = tf.image.resize(parts, [crop_side // STRIDE, crop_side // STRIDE], method="area")
+        features = None  # theirs are of another scale
     weight = tf.tile(record["has_evidence"][:, None], [1, keypoints.shape[1]])
-    return crops, {"keypoints": keypoints, "confidence": confidence, "weight": weight, "part_maps": parts}
+    targets = {"keypoints": keypoints, "confidence": confidence, "weight": weight, "part_maps": parts}
+    return crops, targets if features is None else {**targets, "features": features}
 
 
 def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch=1000, batch_size=32, seed=0,

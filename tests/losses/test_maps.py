@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hund_tf.losses.maps import heatmap_loss, part_loss
+from hund_tf.losses.maps import feature_loss, heatmap_loss, part_loss
 
 
 def test_heatmap_loss_by_hand():
@@ -44,6 +44,23 @@ def test_part_loss_by_hand():
 def test_part_loss_without_any_pixel_that_counts():
     targets = tf.one_hot(tf.zeros([1, 2, 2], tf.int32), 15)
     np.testing.assert_array_equal(part_loss(tf.ones([1, 2, 2, 15]), targets, background_weight=0.0), [0.0])
+
+
+def test_feature_loss_by_hand():
+    """2x2 pixels that average to 2 where 4 is wanted: (2 - 4)^2 / 4^2; nothing said costs 1, and all said 0."""
+    features = tf.constant([[0.0, 2.0], [2.0, 4.0]])[None, ..., None]
+    np.testing.assert_allclose(feature_loss(features, tf.fill([1, 1, 1, 1], 4.0)), [0.25])
+    np.testing.assert_allclose(feature_loss(0 * features, tf.fill([1, 1, 1, 1], 4.0)), [1.0])
+    np.testing.assert_allclose(feature_loss(features, tf.fill([1, 1, 1, 1], 2.0)), [0.0])
+    np.testing.assert_array_equal(feature_loss(0 * features, tf.zeros([1, 1, 1, 1])), [0.0])
+
+
+def test_feature_loss_gradient_matches_finite_differences():
+    rng = np.random.default_rng(2)
+    targets = tf.constant(rng.normal(size=(2, 1, 1, 2)))
+    exact, numeric = tf.test.compute_gradient(lambda x: feature_loss(x, targets), [tf.constant(rng.normal(size=(2, 2, 2, 2)))],
+                                              delta=1e-6)
+    np.testing.assert_allclose(exact[0], numeric[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("shift", [0.0, 60.0, -60.0])
