@@ -9,8 +9,8 @@ from hund_tf import cli_values
 from hund_tf.config import BodyConfig
 
 _HELP = """\
-Trains the first CNN, `MultitaskCNN`, to say of a crop what the landmark networks and the part CNN say of it, and on renders
-of our own body, of which all is known. A run that was cut off goes on when its command is given again."""
+Trains the first CNN, `MultitaskCNN`, to say of a crop what the landmark networks and the part CNN say of it, and on
+renders of our own body, of which all is known. A run that was cut off goes on when its command is given again."""
 _EXAMPLES = """\
 examples:
   hund train sensing --images photos --renders 20000 --run runs/sensing
@@ -25,16 +25,20 @@ class BadInput(ValueError):
 
 def add_sensing(kinds):
     """Adds `sensing` to what `hund train` trains."""
-    parser = kinds.add_parser("sensing", help="the first CNN, on photos without labels, renders or both", description=_HELP,
-                              epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", metavar="DIR", help="folder of photos; people are found and labelled by our networks")
+    parser = kinds.add_parser(
+        "sensing", help="the first CNN, on photos without labels, renders or both", description=_HELP, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", metavar="DIR",
+                        help="folder of photos; people are found and labelled by our networks")
     parser.add_argument("--renders", type=cli_values.count(0), default=0, metavar="N",
                         help="draw so many pictures of our body (default: %(default)s)")
     parser.add_argument("--records", metavar="PATTERN", help="training records that hold images and evidence")
     parser.add_argument("--validation", metavar="PATTERN",
                         help=f"held-out records (default: each {_HELD_OUT}th photo, else other renders)")
-    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the run; records lie there too")
-    parser.add_argument("--parts", metavar="FILE", help="weights of the part CNN that labels photos (default: preset body's)")
+    parser.add_argument("--run", required=True, dest="folder", metavar="DIR",
+                        help="folder of the run; records lie there too")
+    parser.add_argument("--parts", metavar="FILE",
+                        help="weights of the part CNN that labels photos (default: preset body's)")
     parser.add_argument("--trunk", metavar="FILE",
                         help="weights of keras.applications' ResNet50 without top to start from (default: random)")
     parser.add_argument("--start-from", metavar="FILE", help="weights of a whole MultitaskCNN to start from")
@@ -95,7 +99,7 @@ def _train(options):
 
 
 def network_of(parts, sensing):
-    """What looks at the crops of a new preset: the part CNN of the one file of weights, or the `MultitaskCNN` of the other.
+    """What looks at the crops of a new preset: the part CNN of one file of weights, or the `MultitaskCNN` of another.
 
     Raises:
         BadInput: unless exactly one is given.

@@ -1,7 +1,7 @@
 """Shows that `MultitaskCNN` learns: it is trained on a few renders until it knows them by heart, and measured on them.
 
-Small crops come first, a step of which is up to nine times cheaper, then those of 480 pixels, on which alone it is measured.
-A run that was cut off goes on when its command is given again.
+Small crops come first, a step of which is up to nine times cheaper, then those of 480 pixels, on which alone it is
+measured. A run that was cut off goes on when its command is given again.
 
     python tools/overfit_multitask.py --run runs/overfit
 """
@@ -27,23 +27,23 @@ def main():
     parser.add_argument("--run", required=True, help="folder of the run")
     parser.add_argument("--renders", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--epochs", type=_numbers(int), default=(40, 10, 8), metavar="N,N,N",
-                        help=f"of {_PASSES} passes each, at {', '.join(map(str, _SIDES))} pixels (default: 40,10,8)")
+    parser.add_argument("--epochs", type=_numbers(int), default=(16, 3, 6), metavar="N,N,N",
+                        help=f"of {_PASSES} passes each, at {', '.join(map(str, _SIDES))} pixels (default: 16,3,6)")
     parser.add_argument("--rates", type=_numbers(float), default=(1e-3, 5e-4, 3e-4), metavar="R,R,R",
                         help="learning rates there (default: 1e-3,5e-4,3e-4)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     body = GenerativeBody.from_asset()
     paths = _renders(args, body)
-    common = dict(coding=body.coding, steps_per_epoch=_PASSES * args.renders // args.batch_size, batch_size=args.batch_size,
-                  seed=args.seed)
+    common = dict(coding=body.coding, steps_per_epoch=_PASSES * args.renders // args.batch_size,
+                  batch_size=args.batch_size, seed=args.seed)
     weights = None
     for side, epochs, rate in zip(_SIDES, args.epochs, args.rates):
         folder = os.path.join(args.run, str(side))
         finished = os.path.join(folder, "sensing.h5")
         if epochs and not os.path.exists(finished):
-            sensing.train_sensing(paths, paths, folder, epochs=epochs, learning_rate=rate, crop_side=side, start_from=weights,
-                                  batch_statistics=side < heatmaps.CROP_SIZE, **common)
+            sensing.train_sensing(paths, paths, folder, epochs=epochs, learning_rate=rate, crop_side=side,
+                                  start_from=weights, batch_statistics=side < heatmaps.CROP_SIZE, **common)
         weights = finished if epochs else weights
     figures = measure(multitask_cnn.new(weights), sensing.dataset(paths, body.coding, args.batch_size, shuffle=False))
     figures["reached"] = bool(figures["mean_px"] < GOAL_PX and figures["mean_iou"] > GOAL_IOU)

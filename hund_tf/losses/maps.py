@@ -1,5 +1,4 @@
-"""Losses of the first CNN: features F and logits of heatmaps K and part maps B against what they should say, one value an
-example."""
+"""Losses of the first CNN: F and logits of K and B against what they should say, one value an example."""
 
 import tensorflow as tf
 
@@ -7,8 +6,8 @@ import tensorflow as tf
 def heatmap_loss(logits, targets, weight):
     """How far heatmaps are from painted ones, pixel by pixel.
 
-    The Kullback-Leibler divergence of each pixel's `sigmoid(logit)` from its target, as of two coins, averaged over the map:
-    0 where they agree. Unlike squared error it does not fade where the sigmoid is flat, as in empty maps.
+    The Kullback-Leibler divergence of each pixel's `sigmoid(logit)` from its target, as of two coins, averaged over the
+    map: 0 where they agree. Unlike squared error it does not fade where the sigmoid is flat, as in empty maps.
 
     Args:
         logits: `[B, M, M, N]`.

@@ -35,13 +35,15 @@ class MapLogits(NamedTuple):
 class MultitaskCNN(keras.Model):
     """ResNet50 with a head that brings its coarsest maps back to stride 8; 34M trainable parameters.
 
-    Two deconvolutions go up from stride 32, as in Xiao et al., Simple Baselines, ECCV 2018; ResNet's maps of stride 16 and
-    8 are added on the way, so that F also knows where exactly an edge is. K and B are read from F by 1x1 convolutions.
+    Two deconvolutions go up from stride 32, as in Xiao et al., Simple Baselines, ECCV 2018; ResNet's maps of stride 16
+    and 8 are added on the way, so that F also knows where exactly an edge is. K and B are read from F by 1x1
+    convolutions.
 
     Args:
-        trunk_weights: optional str, file of weights for `keras.applications.ResNet50(include_top=False)`; random if None.
-        batch_statistics: bool, whether training normalizes by the statistics of its batches; False trains with the moving
-            ones as they are, for small batches.
+        trunk_weights: optional str, file of weights for `keras.applications.ResNet50(include_top=False)`; random if
+            None. It is read once, when the network is made, and is no part of its config.
+        batch_statistics: bool, whether training normalizes by the statistics of its batches; False trains with the
+            moving ones as they are, for small batches.
 
     Call arguments:
         crops: `[N, S, S, 3]` in [0, 1], RGB; S is 480, or another multiple of 32 in pre-training.
@@ -163,5 +165,6 @@ def describe(detections, intrinsics):
     seen = tf.cast(detections.confidence > 0, tf.float32)[:, None, None]
     count = tf.shape(intrinsics)[0]
     return ImageEvidence(
-        features=detections.features, keypoint_heatmaps=detections.keypoint_heatmaps * seen, part_maps=detections.part_maps,
-        landmarks3d=tf.zeros([count, 25, 3]), landmarks3d_confidence=tf.zeros([count, 25]), intrinsics=intrinsics)
+        features=detections.features, keypoint_heatmaps=detections.keypoint_heatmaps * seen,
+        part_maps=detections.part_maps, landmarks3d=tf.zeros([count, 25, 3]),
+        landmarks3d_confidence=tf.zeros([count, 25]), intrinsics=intrinsics)

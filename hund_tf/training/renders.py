@@ -68,8 +68,9 @@ def records_of(body, sampled, seed=0, occluders=0.3):
                            posed.keypoints[i].numpy(), pixels[i], rng, occluders)
             points = posed.keypoints[i, :25].numpy()
             yield f"renders/{seed}/{start + i}", {
-                **{name: one[name] for name in ("intrinsics", "image_bounds", *ModelState._fields)}, "coding": body.coding,
-                **picture, "keypoints": pixels[i], "person_mask": (picture["part_labels"] > 0).astype(np.float32),
+                **{name: one[name] for name in ("intrinsics", "image_bounds", *ModelState._fields)},
+                "coding": body.coding, **picture, "keypoints": pixels[i],
+                "person_mask": (picture["part_labels"] > 0).astype(np.float32),
                 "landmarks3d": points - points[_MID_HIP], "landmarks3d_confidence": picture["confidence"][:25]}
 
 
@@ -79,7 +80,8 @@ def write(writer, body, sampled, seed=0, occluders=0.3, progress=iter):
         writer.write(records.encode(source, **values))
 
 
-def draw(vertices_camera, faces, vertex_labels, intrinsics, bounds, keypoints_camera, keypoints_crop, rng, occluders=0.3):
+def draw(vertices_camera, faces, vertex_labels, intrinsics, bounds, keypoints_camera, keypoints_crop, rng,
+         occluders=0.3):
     """Draws one crop.
 
     Args:
@@ -93,8 +95,8 @@ def draw(vertices_camera, faces, vertex_labels, intrinsics, bounds, keypoints_ca
         occluders: float, chance of a box before the person.
 
     Returns:
-        dict with `image`, PNG bytes, `part_labels` uint8 `[60, 60]` and `confidence` float32 `[137]`: 1 in sight, `HIDDEN`
-        behind something, 0 outside the photo.
+        dict with `image`, PNG bytes, `part_labels` uint8 `[60, 60]` and `confidence` float32 `[137]`: 1 in sight,
+        `HIDDEN` behind something, 0 outside the photo.
     """
     x0, y0, x1, y1 = np.clip(bounds, 0, CROP_SIZE)
     fragments = renderer.render(vertices_camera, faces, intrinsics, CROP_SIZE, CROP_SIZE, cull_back=True)
@@ -138,13 +140,16 @@ def background(rng):
     picture = np.tile(rng.uniform(0.1, 0.9, 3), (CROP_SIZE, CROP_SIZE, 1))
     pixel = (np.arange(CROP_SIZE) + 0.5) / CROP_SIZE
     for cells in (3, 8, 24, 80):
-        grain = rng.normal(0, rng.uniform(0, 0.12), (cells, cells, 1)) + rng.normal(0, rng.uniform(0, 0.06), (cells, cells, 3))
+        grain = rng.normal(0, rng.uniform(0, 0.12), (cells, cells, 1))
+        grain = grain + rng.normal(0, rng.uniform(0, 0.06), (cells, cells, 3))
         weights = np.maximum(0, 1 - np.abs(pixel[:, None] * cells - 0.5 - np.arange(cells)))  # linear between cells
-        picture += np.einsum("yi,ixc->yxc", weights, np.einsum("xj,ijc->ixc", weights, grain, optimize=True), optimize=True)
+        wide = np.einsum("xj,ijc->ixc", weights, grain, optimize=True)
+        picture += np.einsum("yi,ixc->yxc", weights, wide, optimize=True)
     picture += rng.normal(0, rng.uniform(0, 0.04), picture.shape)
     for _ in range(rng.integers(0, 8)):
         x0, y0, x1, y1 = _box(rng)
-        picture[y0:y1, x0:x1] = picture[y0:y1, x0:x1] * rng.uniform(0, 0.8) + rng.uniform(0, 0.9, 3) * rng.uniform(0.3, 1)
+        color = rng.uniform(0, 0.9, 3) * rng.uniform(0.3, 1)
+        picture[y0:y1, x0:x1] = picture[y0:y1, x0:x1] * rng.uniform(0, 0.8) + color
     return np.clip(picture, 0, 1)
 
 

@@ -1,8 +1,8 @@
 """How the first CNN learns: records with pictures and evidence in, weights of a `MultitaskCNN` and a curve out.
 
-Records of renders hold exact evidence and part labels; those of photos hold what the landmark networks saw, and B is then
-what the part CNN makes of it: the network learns to say the same from the pixels alone. Where the part CNN is at hand its F is
-learned too, so that a body network that was trained on it reads the new F as it did the old.
+Records of renders hold exact evidence and part labels; those of photos hold what the landmark networks saw, and B is
+then what the part CNN makes of it: the network learns to say the same from the pixels alone. Where the part CNN is at
+hand its F is learned too, so that a body network that was trained on it reads the new F as it did the old.
 """
 
 import os
@@ -18,8 +18,10 @@ from hund_tf.sensing.multitask_cnn import MultitaskCNN
 from hund_tf.sensing.part_segmentation import NUM_PARTS
 from hund_tf.training import callbacks, records
 
-# A bell covers 2 pi sigma^2 of the map's pixels: with its inverse as weight, a missed bell costs as much as the parts it is on.
-HEATMAP_WEIGHT, PART_WEIGHT, FEATURE_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2), 1.0, 1.0
+# A bell covers 2 pi sigma^2 of the map's pixels: with the inverse as weight, a missed bell costs a few nats, as missed
+# parts do.
+HEATMAP_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2)
+PART_WEIGHT = FEATURE_WEIGHT = 1.0
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
 
 
@@ -27,9 +29,9 @@ IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_er
 class TrainableCNN(MultitaskCNN):
     """`MultitaskCNN` with its losses and metrics, for `compile` and `fit`; its weights are those of a `MultitaskCNN`.
 
-    A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss` and `part_loss`, nats a
-    pixel; `feature_loss`, 0 where there are no features to learn; `keypoint_error_px`, mean distance in pixels of the 480 crop over keypoints in sight; `mean_iou` of the parts
-    and the background over all pixels so far.
+    A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss` and `part_loss`, nats a pixel;
+    `feature_loss`, 0 where there are no features to learn; `keypoint_error_px`, mean distance in pixels of the 480 crop
+    over keypoints in sight; `mean_iou` of the parts and the background over all pixels so far.
     """
 
     def __init__(self, **kwargs):
@@ -107,7 +109,8 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
                 if not there:
                     raise ValueError(f"Records must hold {', '.join(needed)} to train the first CNN. Received: "
                                      f"{source.decode()} without {name}.")
-    return read.skip(start).map(lambda record: examples(record, segmentation, crop_side), num_parallel_calls=1).prefetch(2)
+    batches = read.skip(start).map(lambda record: examples(record, segmentation, crop_side), num_parallel_calls=1)
+    return batches.prefetch(2)
 
 
 def examples(record, segmentation=None, crop_side=CROP_SIZE):
@@ -141,8 +144,8 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         learning_rate: float, the highest of a cosine schedule with warm-up.
         segmentation, crop_side: see `dataset`.
         start_from: optional str, weights of a `MultitaskCNN` to start from.
-        trunk_weights, batch_statistics: see `MultitaskCNN`. Without batch statistics those of the first batches are taken
-            once, at the start.
+        trunk_weights, batch_statistics: see `MultitaskCNN`. Without batch statistics those of the first batches are
+            taken once, at the start.
         ema, patience, tensorboard: as in `train.train_body`.
 
     Returns:
@@ -168,11 +171,12 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
     if not batch_statistics and epoch + step == 0:
         estimate_statistics(model, (crops for crops, _ in batches.take(min(steps_per_epoch, 8))))
     history = model.fit(
-        batches, epochs=epochs, steps_per_epoch=steps_per_epoch, validation_data=dataset(validation, shuffle=False, **common),
+        batches, epochs=epochs, steps_per_epoch=steps_per_epoch,
+        validation_data=dataset(validation, shuffle=False, **common),
         callbacks=callbacks.make(run_dir, steps_per_epoch, None, patience, tensorboard), verbose=2)
     if not all(np.all(np.isfinite(value)) for value in model.get_weights()):
-        raise FloatingPointError(f"Weights must stay finite. Received: others at the end of {run_dir}; best.h5 holds those "
-                                 "before. A lower learning rate may help.")
+        raise FloatingPointError(f"Weights must stay finite. Received: others at the end of {run_dir}; best.h5 holds "
+                                 "those before. A lower learning rate may help.")
     model.save_weights(finished)
     return history
 

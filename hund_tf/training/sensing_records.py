@@ -74,8 +74,8 @@ def _write_photos(names, images, held_out, landmarks, detector):
                 (validation if shown % held_out == 1 else training).write(records.encode(source, **values))
             shown += bool(people)
         if shown < 2:
-            raise ValueError(f"A folder to learn from must have at least two photos that show people, one of them to be held "
-                             f"out. Received: {images} with {shown}.")
+            raise ValueError("A folder to learn from must have at least two photos that show people, one of them to be "
+                             f"held out. Received: {images} with {shown}.")
 
 
 def _renders(run_dir, body, name, count, seed):
