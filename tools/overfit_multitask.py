@@ -43,9 +43,11 @@ def main():
         finished = os.path.join(folder, "sensing.h5")
         if epochs and not os.path.exists(finished):
             sensing.train_sensing(paths, paths, folder, epochs=epochs, learning_rate=rate, crop_side=side,
-                                  start_from=weights, batch_statistics=side < heatmaps.CROP_SIZE, **common)
+                                  start_from=weights, **common)
         weights = finished if epochs else weights
-    figures = measure(multitask_cnn.new(weights), sensing.dataset(paths, body.coding, args.batch_size, shuffle=False))
+    model, renders_in_order = multitask_cnn.new(weights), sensing.dataset(paths, body.coding, args.batch_size, shuffle=False)
+    sensing.estimate_statistics(model, (crops for crops, _ in renders_in_order))  # those of training lag behind
+    figures = measure(model, renders_in_order)
     figures["reached"] = bool(figures["mean_px"] < GOAL_PX and figures["mean_iou"] > GOAL_IOU)
     print(json.dumps(figures, indent=2))
 

@@ -160,11 +160,12 @@ class Patience(keras.callbacks.EarlyStopping):
 
 
 def read_curve(path):
-    """Rows of a CSV log as dicts of floats, one an epoch; none if there is no file."""
+    """Rows of a CSV log as dicts of floats, one an epoch, without what Keras calls "NA"; none if there is no file."""
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if name and value} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value not in ("", "NA", None)}
+                for row in csv.DictReader(file)]
 
 
 def _keep_rows(path, count):
