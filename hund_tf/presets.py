@@ -2,8 +2,9 @@
 
     config.json     settings of the networks
     weights.h5      weights of the HUND network
-    parts.h5        weights of the part CNN
-    metadata.json   sha256 of each file, licence, data, command, metrics
+    parts.h5        weights of the part CNN, where the landmark networks look at the crops ("sensing": "landmarks")
+    sensing.h5      weights of `MultitaskCNN` in its place, where that does ("sensing": "multitask")
+    metadata.json   which of the two, sha256 of each file, licence, data, command, metrics
 """
 
 import hashlib
@@ -12,7 +13,8 @@ import os
 
 from hund_tf.config import HundConfig
 
-FILES = ("config.json", "weights.h5", "parts.h5", "metadata.json")
+SENSING_WEIGHTS = {"landmarks": "parts.h5", "multitask": "sensing.h5"}
+_FILES = ("config.json", "weights.h5", "metadata.json")  # of every preset, beside its sensing's weights
 PACKAGED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "presets")
 
 
@@ -52,18 +54,29 @@ def read_config(folder):
         return HundConfig.from_dict(json.load(file))
 
 
+def files(sensing="landmarks"):
+    """Names of the files of a preset whose crops are looked at by "landmarks" or "multitask".
+
+    Raises:
+        ValueError: if there is no such sensing.
+    """
+    if sensing not in SENSING_WEIGHTS:
+        raise ValueError(f"`sensing` must be one of {tuple(SENSING_WEIGHTS)}. Received: {sensing!r}.")
+    return *_FILES[:2], SENSING_WEIGHTS[sensing], _FILES[2]
+
+
 def read_metadata(folder):
-    """`metadata.json` of a preset folder, as a dict, after its checksums were compared.
+    """`metadata.json` of a preset folder, as a dict with "sensing", after its checksums were compared.
 
     Raises:
         FileNotFoundError: if a file of the preset is missing.
-        ValueError: if a file is not the one that the metadata names.
+        ValueError: if a file is not the one that the metadata names, or there is no such sensing.
     """
-    for file in FILES:
-        if not os.path.isfile(os.path.join(folder, file)):
-            raise FileNotFoundError(f"A preset holds {', '.join(FILES)}. Missing: {os.path.join(folder, file)}.")
+    _check_there(folder, _FILES)
     with open(os.path.join(folder, "metadata.json"), encoding="utf-8") as file:
         metadata = json.load(file)
+    metadata.setdefault("sensing", "landmarks")
+    _check_there(folder, files(metadata["sensing"]))
     for name, expected in metadata["sha256"].items():
         found = sha256(os.path.join(folder, name))
         if found != expected:
@@ -71,16 +84,29 @@ def read_metadata(folder):
     return metadata
 
 
-def save(folder, model, segmentation, metadata):
-    """Writes a preset: networks and `metadata`, a dict to which the checksums are added."""
+def save(folder, model, network, metadata):
+    """Writes a preset.
+
+    Args:
+        folder: str.
+        model: `HundBody`.
+        network: `PartSegmentation`, for a preset that looks by the landmark networks, or `MultitaskCNN`.
+        metadata: dict, to which sensing and checksums are added.
+    """
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(model.config.to_dict(), file, indent=2)
     model.save_weights(os.path.join(folder, "weights.h5"))
-    segmentation.save_weights(os.path.join(folder, "parts.h5"))
-    digests = {name: sha256(os.path.join(folder, name)) for name in FILES[:3]}
+    network.save_weights(os.path.join(folder, SENSING_WEIGHTS[network.sensing]))
+    digests = {name: sha256(os.path.join(folder, name)) for name in files(network.sensing)[:3]}
     with open(os.path.join(folder, "metadata.json"), "w", encoding="utf-8") as file:
-        json.dump({**metadata, "sha256": digests}, file, indent=2)
+        json.dump({**metadata, "sensing": network.sensing, "sha256": digests}, file, indent=2)
+
+
+def _check_there(folder, names):
+    for file in names:
+        if not os.path.isfile(os.path.join(folder, file)):
+            raise FileNotFoundError(f"A preset holds {', '.join(names)}. Missing: {os.path.join(folder, file)}.")
 
 
 def sha256(path):

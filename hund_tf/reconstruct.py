@@ -12,11 +12,12 @@ from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
-from hund_tf.sensing import crops
+from hund_tf.sensing import crops, multitask_cnn
 from hund_tf.sensing.detector import PersonDetector
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
+from hund_tf.sensing.multitask_cnn import MultitaskSensing
 from hund_tf.sensing.part_segmentation import PartSegmentation
 from hund_tf.sensing.people import is_known, is_person
 from hund_tf.state import ImageEvidence, ModelState
@@ -90,17 +91,16 @@ class Reconstructor(tf.Module):
 
     Args:
         hund: `HundBody`, with weights.
-        segmentation: `PartSegmentation`, with weights.
+        sensing: `LandmarkSensing` or `MultitaskSensing`: its `find_landmarks(crops)` gives at least `keypoints` and
+            `confidence`, and its `describe(landmarks, intrinsics)` makes `ImageEvidence` of that.
         metadata: dict, of the preset.
         detector: `PersonDetector`; the packaged one if None.
-        landmarks: `LandmarkNetworks`; the packaged ones if None.
     """
 
-    def __init__(self, hund, segmentation, metadata, detector=None, landmarks=None):
+    def __init__(self, hund, sensing, metadata, detector=None):
         super().__init__(name="reconstructor")
-        self.hund, self.metadata = hund, metadata
+        self.hund, self.sensing, self.metadata = hund, sensing, metadata
         self.detector = PersonDetector() if detector is None else detector
-        self.sensing = LandmarkSensing(LandmarkNetworks() if landmarks is None else landmarks, segmentation)
         specs = ImageEvidence(*(tf.TensorSpec(shape, tf.float32) for shape in (
             (None, MAP_SIZE, MAP_SIZE, 256), (None, MAP_SIZE, MAP_SIZE, 137), (None, MAP_SIZE, MAP_SIZE, 15),
             (None, 25, 3), (None, 25), (None, 4))))
@@ -272,12 +272,20 @@ def load_preset(name="body"):
     folder = presets.find(name)
     metadata = presets.read_metadata(folder)
     hund = HundBody(presets.read_config(folder))
-    segmentation = PartSegmentation()
-    segmentation(tf.zeros([1, MAP_SIZE // 2, MAP_SIZE // 2, 137]), tf.zeros([1, MAP_SIZE, MAP_SIZE]))
     hund.build_weights()
     hund.load_weights(f"{folder}/weights.h5")
-    segmentation.load_weights(f"{folder}/parts.h5")
-    return Reconstructor(hund, segmentation, metadata)
+    return Reconstructor(hund, load_sensing(folder, metadata["sensing"]), metadata)
+
+
+def load_sensing(folder, sensing):
+    """The first CNN of a preset folder, by its name in the metadata."""
+    weights = f"{folder}/{presets.SENSING_WEIGHTS[sensing]}"
+    if sensing == "multitask":
+        return MultitaskSensing(multitask_cnn.new(weights))
+    segmentation = PartSegmentation()
+    segmentation(tf.zeros([1, MAP_SIZE // 2, MAP_SIZE // 2, 137]), tf.zeros([1, MAP_SIZE, MAP_SIZE]))
+    segmentation.load_weights(weights)
+    return LandmarkSensing(LandmarkNetworks(), segmentation)
 
 
 def _distinct(found, known):

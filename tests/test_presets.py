@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -57,7 +59,7 @@ def test_found_in_the_home_folder(monkeypatch, saved):
 
 
 def test_changed_weights_are_refused(saved, tmp_path):
-    for name in presets.FILES:
+    for name in presets.files():
         with open(os.path.join(saved[0], name), "rb") as source, open(tmp_path / name, "wb") as copy:
             copy.write(source.read())
     with open(tmp_path / "parts.h5", "ab") as file:
@@ -70,3 +72,43 @@ def test_unknown_setting_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"stages": 5}), encoding="utf-8")
     with pytest.raises(TypeError, match="stages"):
         presets.read_config(str(tmp_path))
+
+
+class TinyCNN(keras.Model):
+    """Stands for a `MultitaskCNN`."""
+
+    sensing = "multitask"
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.dense(np.zeros([1, 1]))
+
+
+def test_says_what_looks_at_the_crops(saved, tmp_path):
+    assert presets.read_metadata(saved[0])["sensing"] == "landmarks"
+    presets.save(str(tmp_path), saved[1], TinyCNN(), {"name": "mine"})
+    assert presets.read_metadata(str(tmp_path))["sensing"] == "multitask"
+    assert sorted(os.listdir(tmp_path)) == sorted(presets.files("multitask"))
+    (tmp_path / "sensing.h5").write_bytes(b"x")
+    with pytest.raises(ValueError, match="sensing.h5 .* must have sha256"):
+        presets.read_metadata(str(tmp_path))
+    (tmp_path / "sensing.h5").unlink()
+    with pytest.raises(FileNotFoundError, match="Missing: .*sensing.h5"):
+        presets.read_metadata(str(tmp_path))
+
+
+def test_presets_of_before_are_looked_at_by_the_landmark_networks():
+    """Their metadata do not say."""
+    with open(os.path.join(presets.PACKAGED, "body", "metadata.json"), encoding="utf-8") as file:
+        said = json.load(file)
+    assert said.get("sensing", "landmarks") == presets.read_metadata(presets.find("body"))["sensing"]
+
+
+def test_unknown_sensing_is_refused(saved, tmp_path):
+    for name in presets.files():
+        shutil.copy(os.path.join(saved[0], name), tmp_path)
+    metadata = presets.read_metadata(saved[0])
+    (tmp_path / "metadata.json").write_text(json.dumps({**metadata, "sensing": "sonar"}), encoding="utf-8")
+    with pytest.raises(ValueError, match="`sensing` must be one of .*sonar"):
+        presets.read_metadata(str(tmp_path))

@@ -23,6 +23,8 @@ class PartSegmentation(keras.Model):
         features F `[B, 15, 15, 256]` (`spread` brings them to 60x60), part logits `[B, 60, 60, 15]`.
     """
 
+    sensing = "landmarks"  # whose weights these are in a preset
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
 
