@@ -4,8 +4,8 @@
 
 Reading F, K and B is left out for all alike: time starts when the evidence lies ready. HUND's time is that of its context
 CNN, of every stage and of the objective at each state. The peer is L-BFGS of TensorFlow Probability, all rows of a batch
-at once, its search compiled by XLA (--no-xla: a graph in which the geometry alone is compiled; with L_b always so, since
-XLA makes the rasterizer slower). It moves in steps that suit each unknown and goes on after a failed line search.
+at once, its search compiled by XLA (--no-xla: a graph in which the geometry alone is compiled; with L_b always so:
+XLA cannot compile the rasterizer, whose tiles have sizes known only at run time). It moves in steps that suit each unknown and goes on after a failed line search.
 Losses and errors are of one run in a batch; times of runs from the start to each number of iterations, medians.
 """
 
