@@ -4,8 +4,9 @@
 
 Reading F, K and B is left out for all alike: time starts when the evidence lies ready. HUND's time is that of its context
 CNN, of every stage and of the objective at each state. The peer is L-BFGS of TensorFlow Probability, all rows of a batch
-at once, its search compiled by XLA (--no-xla: a graph in which the geometry alone is compiled; with L_b always so, since
-XLA makes the rasterizer slower). It moves in steps that suit each unknown and goes on after a failed line search.
+at once, its search compiled by XLA (--no-xla: a graph in which the geometry alone is compiled; with L_b always so: XLA
+cannot compile the rasterizer, whose tiles have sizes known only at run time). It moves in steps that suit each unknown and
+goes on after a failed line search.
 Losses and errors are of one run in a batch; times of runs from the start to each number of iterations, medians.
 """
 
@@ -103,9 +104,10 @@ class Methods:
         self._stage = tf.function(self._stage_eagerly, **(plain if full else compiled))
         self._trace = tf.function(lambda start, summary: self._search(lbfgs.trace, self._loss, start, summary, iterations),
                                   **plain)
-        self._minimize = tf.function(
-            lambda start, summary, n: self._search(lbfgs.minimize, self._loss_of_state, start, summary, n),
-            **(compiled if compile_search and not full else plain))
+        whole = compile_search and not full
+        loss = self._loss_of_state if whole else self._loss
+        self._minimize = tf.function(lambda start, summary, n: self._search(lbfgs.minimize, loss, start, summary, n),
+                                     **(compiled if whole else plain))
         self._errors = tf.function(self._errors_eagerly, **plain)
 
     def courses(self, summary, truth, options):

@@ -95,10 +95,10 @@ def test_a_row_that_is_not_finite_stays_and_stops_no_other():
 
 def test_an_objective_that_forgets_its_batch_is_fine():
     def forgetful(x):
-        return tf.reshape(bowl(x), tf.random.shuffle([-1]))
+        return tf.boolean_mask(valley(x), x[:, 0] > -9)
 
-    search = tf.function(lambda: lbfgs.minimize(forgetful, tf.zeros([2, 3]), 2), autograph=False)
-    assert search.get_concrete_function().structured_outputs.loss.shape == (2,)
+    search = tf.function(lambda: lbfgs.minimize(forgetful, tf.zeros([1, 2]), 2), autograph=False)
+    assert search.get_concrete_function().structured_outputs.loss.shape == (1,)
 
 
 @pytest.mark.parametrize("wrong", [{"correction_pairs": 0}, {"line_search_iterations": 0}, {"tolerance": -1.0}])
