@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 
-from hund_tf import cli_values
+from hund_tf import cli_train_sensing, cli_values
 from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 
 _HELP = """\
@@ -25,10 +25,6 @@ _STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 _PRECISIONS = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
-class BadInput(ValueError):
-    """What was given cannot be trained on; the message is for the user."""
-
-
 def add_train(commands):
     """Adds `hund train` to the subcommands of `hund`."""
     parser = commands.add_parser("train", help="train the networks", description=_HELP, epilog=_EXAMPLES,
@@ -44,7 +40,7 @@ def _add_parts(kinds):
     _add_run(parser, epochs=8, steps=400, rate=1.5e-3)
     parser.add_argument("--scenes", required=True, metavar="PATTERN", help="training scene files")
     _add_body_options(parser)
-    parser.set_defaults(run=_guarded(_train_parts))
+    parser.set_defaults(run=cli_values.guarded(_train_parts))
 
 
 def _add_body(kinds):
@@ -67,21 +63,22 @@ def _add_body(kinds):
                         help="devices: none is one, mirrored all of this machine, multi_worker the processes in TF_CONFIG "
                              "(default: %(default)s, the widest at hand)")
     _add_body_options(parser)
-    parser.set_defaults(run=_guarded(_train_body))
+    parser.set_defaults(run=cli_values.guarded(_train_body))
 
 
 def _add_preset(kinds):
     parser = kinds.add_parser("preset", help="puts trained weights together as a preset")
-    parser.add_argument("--parts", required=True, metavar="FILE", help="weights of the part CNN")
+    parser.add_argument("--parts", metavar="FILE", help="weights of the part CNN, which goes with the landmark networks")
+    parser.add_argument("--sensing", metavar="FILE", help="weights of a MultitaskCNN, which takes the place of both")
     parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
     _add_part_map_size(parser)
     _add_body_options(parser)
-    parser.set_defaults(run=_guarded(_make_preset))
+    parser.set_defaults(run=cli_values.guarded(_make_preset))
 
 
 # Another kind of training is another function here: it adds its parser and sets `run`.
-KINDS = (_add_parts, _add_body, _add_preset)
+KINDS = (_add_parts, _add_body, cli_train_sensing.add_sensing, _add_preset)
 
 
 def _add_run(parser, epochs, steps, rate):
@@ -92,9 +89,9 @@ def _add_run(parser, epochs, steps, rate):
     parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=steps, help="default: %(default)s")
     parser.add_argument("--batch-size", type=cli_values.count(1), default=32, help="of all devices together (default: %(default)s)")
     parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=_between(0, 1), default=rate, help="the highest (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=cli_values.between(0, 1), default=rate, help="the highest (default: %(default)s)")
     parser.add_argument("--start-from", metavar="FILE", help="weights to start from")
-    parser.add_argument("--ema", type=_between(0, 1), metavar="MOMENTUM",
+    parser.add_argument("--ema", type=cli_values.between(0, 1), metavar="MOMENTUM",
                         help="average the weights, such as 0.999; these are validated and saved (default: do not)")
     parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
                         help="stop after so many epochs without a better validation loss (default: do not)")
@@ -111,24 +108,6 @@ def _add_body_options(parser):
     parser.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes, help="default: %(default)s")
 
 
-def _guarded(action):
-    """The action with its complaints about the input as one sentence and exit code 2."""
-    def run(options):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        try:
-            return action(options)
-        except (BadInput, ValueError, FileNotFoundError, FileExistsError) as error:
-            if os.environ.get("HUND_TRACEBACK"):
-                raise
-            print(f"hund: {error}", file=sys.stderr)
-            return 2
-        except FloatingPointError as error:
-            print(f"hund: {error}", file=sys.stderr)
-            return 1
-
-    return run
-
-
 def _train_parts(options):
     _check_files(scenes=options.scenes, validation=options.validation, start_from=options.start_from)
     from hund_tf.training import train
@@ -139,14 +118,14 @@ def _train_parts(options):
 
 def _train_body(options):
     if options.scenes is None and options.records is None:
-        raise BadInput("hund train body needs --scenes or --records. Received: neither.")
+        raise cli_values.BadInput("hund train body needs --scenes or --records. Received: neither.")
     _check_files(scenes=options.scenes, records=options.records, validation=options.validation, parts=options.parts,
                  start_from=options.start_from)
     config = _config(options)
     training = TrainingConfig(regime=options.regime, meta_loss=options.meta_loss, stage_weights=options.stage_weights,
                               precision=_PRECISIONS[options.mixed_precision])
     if options.stage_weights is not None and len(options.stage_weights) != config.num_stages:
-        raise BadInput(f"--stage-weights must be {config.num_stages} numbers, one for each stage. "
+        raise cli_values.BadInput(f"--stage-weights must be {config.num_stages} numbers, one for each stage. "
                        f"Received: {options.stage_weights}.")
     from hund_tf.training import train
 
@@ -157,7 +136,8 @@ def _train_body(options):
 
 def _make_preset(options):
     weights = os.path.join(options.folder, "weights.h5")
-    _check_files(parts=options.parts, run=weights)
+    _check_files(parts=options.parts, sensing=options.sensing, run=weights)
+    network = cli_train_sensing.network_of(options.parts, options.sensing)
     config = _config(options)
     from hund_tf import presets
     from hund_tf.hund import HundBody
@@ -166,7 +146,7 @@ def _make_preset(options):
     model = HundBody(config)
     model.build_weights()
     model.load_weights(weights)
-    presets.save(options.out, model, train.new_segmentation(options.parts), {
+    presets.save(options.out, model, network, {
         "name": "body", "licence": "Apache-2.0",
         "data": "rendered scenes of the packaged body, posed by motion capture; README.md, Training, has the commands",
         "command": "hund " + shlex.join(sys.argv[1:]), "trainable_parameters": train.trainable_count(model),
@@ -191,7 +171,7 @@ def _check_files(**patterns):
     """Refuses a pattern without files before TensorFlow is loaded."""
     for name, pattern in patterns.items():
         if pattern is not None and not glob.glob(pattern) and not os.path.exists(pattern):
-            raise BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
+            raise cli_values.BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
 
 
 def _last_row(run):
@@ -210,16 +190,3 @@ def _weights(text):
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be comma-separated numbers of at least 0. Received: {text!r}.") from None
     return values
-
-
-def _between(low, high):
-    def parse(text):
-        try:
-            value = float(text)
-        except ValueError:
-            value = low
-        if not low < value < high:
-            raise argparse.ArgumentTypeError(f"must be a number above {low} and below {high}. Received: {text!r}.")
-        return value
-
-    return parse

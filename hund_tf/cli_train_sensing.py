@@ -3,7 +3,6 @@
 import argparse
 import glob
 import os
-import sys
 
 from hund_tf import cli_values
 from hund_tf.config import BodyConfig
@@ -17,10 +16,6 @@ examples:
   hund train sensing --renders 64 --batch-size 8 --steps-per-epoch 40 --run runs/try
   hund train sensing --records 'records/coco-*.tfrecord' --validation 'records/held-*.tfrecord' --run runs/sensing"""
 _HELD_OUT = 20  # one photo in so many is held out for validation
-
-
-class BadInput(ValueError):
-    """What was given cannot be trained on; the message is for the user."""
 
 
 def add_sensing(kinds):
@@ -48,39 +43,25 @@ def add_sensing(kinds):
     parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=1000, help="default: %(default)s")
     parser.add_argument("--batch-size", type=cli_values.count(1), default=32, help="default: %(default)s, the paper's")
     parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=_positive, default=1e-3, help="the highest (default: %(default)s)")
-    parser.add_argument("--ema", type=_positive, metavar="MOMENTUM", help="average the weights (default: do not)")
+    parser.add_argument("--learning-rate", type=cli_values.between(0, 1), default=1e-3, help="the highest (default: %(default)s)")
+    parser.add_argument("--ema", type=cli_values.between(0, 1), metavar="MOMENTUM", help="average the weights (default: do not)")
     parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
                         help="stop after so many epochs without a better validation loss (default: do not)")
     parser.add_argument("--body", default=BodyConfig.asset, help="name or path of the body (default: %(default)s)")
-    parser.set_defaults(run=_run)
-
-
-def _run(options):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        return _train(options)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        if os.environ.get("HUND_TRACEBACK"):
-            raise
-        print(f"hund: {error}", file=sys.stderr)
-        return 2
-    except FloatingPointError as error:
-        print(f"hund: {error}", file=sys.stderr)
-        return 1
+    parser.set_defaults(run=cli_values.guarded(_train))
 
 
 def _train(options):
     if not (options.images or options.renders or options.records):
-        raise BadInput("hund train sensing needs --images, --renders or --records. Received: none of them.")
+        raise cli_values.BadInput("hund train sensing needs --images, --renders or --records. Received: none of them.")
     if options.records and not (options.validation or options.images or options.renders):
-        raise BadInput("--records alone needs --validation. Received: --records alone.")
+        raise cli_values.BadInput("--records alone needs --validation. Received: --records alone.")
     if options.images and not os.path.isdir(options.images):
-        raise BadInput(f"--images must be a folder. Received: {options.images}.")
+        raise cli_values.BadInput(f"--images must be a folder. Received: {options.images}.")
     for name in ("records", "validation", "parts", "trunk", "start_from"):
         pattern = getattr(options, name)
         if pattern and not glob.glob(pattern) and not os.path.exists(pattern):
-            raise BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
+            raise cli_values.BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
     from hund_tf import presets
     from hund_tf.body.generative_body import GenerativeBody
     from hund_tf.training import sensing, sensing_records, train
@@ -105,7 +86,7 @@ def network_of(parts, sensing):
         BadInput: unless exactly one is given.
     """
     if (parts is None) == (sensing is None):
-        raise BadInput("A preset needs --parts or --sensing. Received: " + ("neither." if parts is None else "both."))
+        raise cli_values.BadInput("A preset needs --parts or --sensing. Received: " + ("neither." if parts is None else "both."))
     if parts is not None:
         from hund_tf.training import train
 
@@ -120,13 +101,3 @@ def record_paths(pattern):
     from hund_tf.training import record_files
 
     return record_files.find(pattern)
-
-
-def _positive(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number above 0 and below 1. Received: {text!r}.")
-    return value

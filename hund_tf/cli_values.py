@@ -1,7 +1,9 @@
-"""Values on the command line: text in, checked numbers out, for `argparse`; a bad text is an `ArgumentTypeError`."""
+"""Values on the command line: text in, checked numbers out, for `argparse`; what cannot be used ends with exit code 2."""
 
 import argparse
+import os
 import re
+import sys
 
 from hund_tf import distortion as lens
 from hund_tf import outputs
@@ -73,6 +75,43 @@ def count(least, most=None):
         if value is None or value < least or (most is not None and value > most):
             limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
             raise argparse.ArgumentTypeError(f"must be a whole number {limit}. Received: {text!r}.")
+        return value
+
+    return parse
+
+
+class BadInput(ValueError):
+    """What was given cannot be used; the message is for the user."""
+
+
+def guarded(action):
+    """The action with its complaints about the input as one sentence and exit code 2."""
+    def run(options):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            return action(options)
+        except (BadInput, ValueError, FileNotFoundError, FileExistsError) as error:
+            if os.environ.get("HUND_TRACEBACK"):
+                raise
+            print(f"hund: {error}", file=sys.stderr)
+            return 2
+        except FloatingPointError as error:
+            print(f"hund: {error}", file=sys.stderr)
+            return 1
+
+    return run
+
+
+def between(low, high):
+    """Type of an option: a number between two others, both left out."""
+
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = low
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(f"must be a number above {low} and below {high}. Received: {text!r}.")
         return value
 
     return parse

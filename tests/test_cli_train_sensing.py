@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from hund_tf import cli_train_sensing
+from hund_tf import cli_train_sensing, cli_values
 from hund_tf.training import sensing, sensing_records
 
 
@@ -60,5 +60,5 @@ def test_a_finished_or_broken_run_is_told(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("files", [(None, None), ("a.h5", "b.h5")])
 def test_a_preset_has_one_sensing(files):
-    with pytest.raises(cli_train_sensing.BadInput, match="--parts or --sensing"):
+    with pytest.raises(cli_values.BadInput, match="--parts or --sensing"):
         cli_train_sensing.network_of(*files)
