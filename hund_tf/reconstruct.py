@@ -19,7 +19,7 @@ from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.multitask_cnn import MultitaskSensing
 from hund_tf.sensing.part_segmentation import PartSegmentation
-from hund_tf.sensing.people import is_known, is_person
+from hund_tf.sensing.people import distinct
 from hund_tf.state import ImageEvidence, ModelState
 
 
@@ -179,7 +179,7 @@ class Reconstructor(tf.Module):
             chosen = order[start:start + batch]
             batch_people = self._reconstruct_boxes(
                 pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens, refine or 0)
-            people += _distinct(batch_people, people) if found else batch_people
+            people += distinct(batch_people, people) if found else batch_people
             if len(people) >= batch:
                 break
         return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion, refine or 0)
@@ -286,18 +286,6 @@ def load_sensing(folder, sensing):
     segmentation(tf.zeros([1, MAP_SIZE // 2, MAP_SIZE // 2, 137]), tf.zeros([1, MAP_SIZE, MAP_SIZE]))
     segmentation.load_weights(weights)
     return LandmarkSensing(LandmarkNetworks(), segmentation)
-
-
-def _distinct(found, known):
-    """Those of the found who are people and neither known nor found before."""
-    seen = [(person.detected_keypoints2d, person.keypoint_confidence) for person in known]
-    new = []
-    for person in found:
-        looks = person.detected_keypoints2d, person.keypoint_confidence
-        if is_person(person.keypoint_confidence) and not is_known(*looks, seen):
-            seen.append(looks)
-            new.append(person)
-    return new
 
 
 def start_quickly():

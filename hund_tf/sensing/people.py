@@ -40,5 +40,17 @@ def is_known(keypoints_image, keypoint_confidence, known):
     return False
 
 
+def distinct(found, known):
+    """Those of the found who are people and neither known nor found before; `Person`s in, a list of them out."""
+    seen = [(person.detected_keypoints2d, person.keypoint_confidence) for person in known]
+    new = []
+    for person in found:
+        looks = person.detected_keypoints2d, person.keypoint_confidence
+        if is_person(person.keypoint_confidence) and not is_known(*looks, seen):
+            seen.append(looks)
+            new.append(person)
+    return new
+
+
 def _body(keypoints, confidence):
     return np.asarray(keypoints, np.float64)[:25], np.asarray(confidence)[:25] > _SURE

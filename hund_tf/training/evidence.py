@@ -9,24 +9,15 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hund_tf.sensing.heatmaps import CROP_SIZE
+from hund_tf.training.drawn_landmarks import SMALL_TOES, draw_estimate
 
 # How much harder than the average each BODY_25 point is to find.
 _HARDNESS = (.4, .8, .8, .9, 1.1, .8, .9, 1.1, .9, 1.2, 1., 1.1, 1.2, 1., 1.1, .35, .35, .4, .4, 1.2, 1.2, 1.1, 1.2, 1.2, 1.1)
 _STEADY = (0, 1, 2, 5, 15, 16, 17, 18)  # nearly always found where the photo shows them
-_SMALL_TOES = (20, 23)  # no detector of ours sees them
 _SWAPS = (  # left-right confusions and how often: legs, lower legs, arms, all
     (.015, ((10, 13), (11, 14), (19, 22), (21, 24))), (.01, ((11, 14), (19, 22), (21, 24))),
     (.01, ((3, 6), (4, 7))), (.01, ((4, 7),)),
     (.012, ((2, 5), (3, 6), (4, 7), (9, 12), (10, 13), (11, 14), (19, 22), (21, 24), (15, 16), (17, 18))))
-# BODY_25 as a tree from the mid-hip, which is its own parent; and an order in which parents come first.
-_PARENTS = (1, 8, 1, 2, 3, 1, 5, 6, 8, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 14, 14, 11, 11, 11)
-_OUTWARD = (8, 1, 0, 2, 5, 9, 12, 15, 16, 17, 18, 3, 6, 4, 7, 10, 13, 11, 14, 19, 20, 21, 22, 23, 24)
-# Errors of the 3D estimate: how much a bone's direction strays beside a thigh's, and its length (share). The lines of hips
-# and of shoulders turn as one, with opposite signs; so does the face with the neck.
-_LIMB_ERROR = (.5, .35, .5, 1.2, 1.6, .5, 1.2, 1.6, 0., .6, 1., 1.1, .6, 1., 1.1, .2, .2, .2, .2, .8, .8, .8, .8, .8, .8)
-_BONE_ERROR = (.05, .05, .08, .04, .09, .08, .04, .09, 0., .08, .02, .02, .08, .02, .02, *(.05,) * 10)
-_SAME_TURN = (0, 1, 2, 3, 4, 2, 6, 7, 8, 9, 10, 11, 9, 13, 14, 15, 15, 17, 17, 19, 19, 19, 22, 22, 22)
-_TURN_SIGN = tuple(-1.0 if i in (5, 12, 16, 18) else 1.0 for i in range(25))
 
 
 class DetectedEvidence(NamedTuple):
@@ -99,7 +90,7 @@ def detect(scene, points_ray, seed, noise=1.0):
              for a, b in ((95, 116), (116, 137))]
     labels = tf.where(occluder, 0, tf.cast(scene["part_labels"], tf.int32))
     shift = _shift_in_metres(found - body, points_ray, box)
-    landmarks3d, landmarks3d_confidence = _landmarks3d(points_ray, shift, guessed, outside, draw, batch, noise)
+    landmarks3d, landmarks3d_confidence = draw_estimate(points_ray, shift, guessed, outside, draw, batch, noise)
     return DetectedEvidence(
         keypoints=tf.concat([found, face, hands[0][0], hands[1][0]], 1),
         confidence=tf.concat([confidence, face_confidence, hands[0][1], hands[1][1]], 1),
@@ -190,7 +181,7 @@ def _body_confidence(truth, found, box, guessed, unseen, pressed, bounds, draw, 
     sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25) + tf.where(steady, .3, 0.), sure)
     sure = tf.where(pressed, draw.uniform(.02, .75, batch, 25), sure)
     confidence = tf.clip_by_value(sure, .02, 1.0) * tf.cast(~lost, tf.float32)
-    seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
+    seen = tf.constant([0.0 if i in SMALL_TOES else 1.0 for i in range(25)])
     return confidence * seen
 
 
@@ -231,73 +222,3 @@ def _mask(labels, draw, batch, noise):
     soft = tf.where(near & present, sign, soft)
     soft = tf.where(draw.chance(.01 * noise, batch, 1, 1, 1), 0.0, soft)
     return soft[..., 0]
-
-
-def _landmarks3d(points, shift, guessed, outside, draw, batch, noise):
-    """The landmark network's 3D estimate: bones of nearly true length that follow what is seen in the image, tilted,
-    flattened, and wrong above all in how far limbs reach towards the camera. Leaning heads and bent knees are habits that
-    it shows on photos of people who stand (tools/compare_evidence.py)."""
-    size = tf.exp(.35 * draw.normal(batch, 1, 1)) * tf.where(guessed, 1.8, 1.0)[..., None] * noise
-    turn = draw.normal(batch, 25, 3) * tf.constant([.03, .03, .25]) * tf.constant(_LIMB_ERROR)[:, None] * size
-    turn = tf.gather(turn, _SAME_TURN, axis=1) * tf.constant(_TURN_SIGN)[:, None]
-    stretch = 1.0 + draw.normal(batch, 25, 1) * tf.constant(_BONE_ERROR)[:, None] * noise
-    stretch = tf.gather(stretch, _SAME_TURN, axis=1)
-    bones = points - tf.gather(points, _PARENTS, axis=1)
-    length = tf.norm(bones, axis=-1, keepdims=True)
-    follow = tf.pad(shift, [[0, 0], [0, 0], [0, 1]]) * .85
-    bent = _bent_knees(bones, draw, batch) * noise
-    bones += length * turn + follow - tf.gather(follow, _PARENTS, axis=1)
-    bones += tf.concat([tf.zeros_like(bones[..., :2]), bent], -1)
-    bones *= length / tf.maximum(tf.norm(bones, axis=-1, keepdims=True), 1e-6) * stretch
-    points = _chained(bones + _low_head(bones, draw, batch) * noise)
-    x, y, z = tf.split(points, 3, -1)
-    angles = (draw.normal(batch, 3) * tf.constant([.10, .05, .015]) + tf.constant([.13, 0., 0.])) * noise
-    for axis in range(3):
-        c, s = tf.cos(angles[:, axis, None, None]), tf.sin(angles[:, axis, None, None])
-        if axis == 0:
-            y, z = c * y - s * z, s * y + c * z
-        elif axis == 1:
-            x, z = c * x + s * z, c * z - s * x
-        else:
-            x, y = c * x - s * y, s * x + c * y
-    flatten = 1.0 + (draw.uniform(.7, 1.1, batch, 1, 1) - 1.0) * noise
-    points = tf.concat([x, y, z * flatten], -1) * (1.0 + .06 * noise * draw.normal(batch, 1, 1))
-    wrong = draw.chance(.02 * noise, batch, 1, 1)
-    points = tf.where(wrong, tf.roll(points, 1, 0), points)
-    known = ~draw.chance(.02, batch, 1)
-    seen = tf.constant([0.0 if i in _SMALL_TOES else 1.0 for i in range(25)])
-    sure = tf.where(guessed, draw.uniform(.0, .95, batch, 25), draw.uniform(.85, 1.0, batch, 25))
-    sure *= tf.where(outside & draw.chance(.7, batch, 25), .1, 1.0)
-    return points, sure * tf.cast(known, tf.float32) * seen
-
-
-def _facing(bones):
-    """1 for who faces the camera, -1 for who turns the back to it: `[B, 1]`."""
-    shoulders = bones[:, 5] - bones[:, 2]
-    return shoulders[:, :1] / tf.maximum(tf.norm(shoulders, axis=-1, keepdims=True), 1e-6)
-
-
-def _bent_knees(bones, draw, batch):
-    """The network's habit of bending straight knees of people who face the camera, as depth added to bones `[B, 25, 1]`."""
-    facing = _facing(bones)
-    thighs, shins = -(.08 + .16 * facing), .14 + .12 * facing
-    habit = [tf.zeros_like(facing)] * 25
-    for i in (10, 13):
-        habit[i], habit[i + 1] = thighs, shins
-    return tf.stack(habit, 1) * tf.abs(bones[..., 1:2]) * draw.uniform(.3, 1.5, batch, 1, 1)
-
-
-def _low_head(bones, draw, batch):
-    """The network's habit of a face low and far in front of the shoulders, as a shift of the nose `[B, 25, 3]`."""
-    towards_camera = (.10 + .04 * _facing(bones)) * draw.uniform(.4, 1.6, batch, 1)
-    shift = tf.stack([tf.zeros_like(towards_camera), .05 * tf.ones_like(towards_camera), -towards_camera], -1)  # [B, 1, 3]
-    nose = tf.constant([[[1.0 if i == 0 else 0.0]] for i in range(25)])[:, 0][None]
-    return shift * nose
-
-
-def _chained(bones):
-    """Bones `[B, 25, 3]`, each from its parent, to points relative to the mid-hip."""
-    points = [None] * 25
-    for i in _OUTWARD:
-        points[i] = bones[:, i] if i == 8 else points[_PARENTS[i]] + bones[:, i]
-    return tf.stack(points, axis=1)
