@@ -62,7 +62,8 @@ def main(arguments=None):
     poses = len(scenes["theta"])
     batches = synthetic.body_dataset(scenes, model.hund.body, model.sensing.segmentation, batch_size=poses,
                                      seed=options.seed, shuffle=False)
-    summary, truth = next(iter(batches))
+    summary, labels = next(iter(batches))
+    truth = labels.state
     result = {"command": command, "machine": _machine(), "poses": poses, "objectives": {}}
     for kind in options.objective or TITLES:
         methods = Methods(model.hund, kind, options.iterations, not options.no_xla)
@@ -95,7 +96,7 @@ class Methods:
         full = kind == "full"
         config = hund.config.objective
         rasterizer = SoftRasterizer(config.part_map_size) if full else None
-        self.objective = BodyObjective(hund.body, hund.codec, config, rasterizer, compile_geometry=full)
+        self.objective = BodyObjective(hund.body, hund.codec, config, rasterizer, **({"wrap": self._compiled} if full else {}))
         compiled = dict(jit_compile=True, autograph=False)
         plain = dict(autograph=False)
         self._loss = self._loss_of_state if full else tf.function(self._loss_of_state, **compiled)
@@ -109,6 +110,10 @@ class Methods:
         self._minimize = tf.function(lambda start, summary, n: self._search(lbfgs.minimize, loss, start, summary, n),
                                      **(compiled if whole else plain))
         self._errors = tf.function(self._errors_eagerly, **plain)
+
+    @staticmethod
+    def _compiled(function):
+        return tf.function(function, jit_compile=True, autograph=False)
 
     def courses(self, summary, truth, options):
         """Loss, angle and joint errors of each method: dict of dict of lists, one entry a mark, means over the poses."""

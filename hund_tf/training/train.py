@@ -103,6 +103,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
             model.load_weights(start_from)
         model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch, ema))
     source = _Examples(model.body, new_segmentation(parts), batch_size, seed)
+    source.check(scenes, records, training.regime)
     start, chief = _start(run_dir, steps_per_epoch), strategies.is_chief()
     dataset, describe = source.training(scenes, records, start)
     held_out = source.validation(validation)
@@ -140,6 +141,14 @@ class _Examples:
         datasets = [make(examples.turns_before(start, turn, count)) for turn, (make, _) in enumerate(makers)]
         dataset = datasets[0] if count == 1 else examples.alternate(*datasets, start=start)
         return dataset, lambda step: makers[step % count][1](step // count)
+
+    def check(self, scenes, records, regime):
+        """Refuses what cannot teach under a regime, by the first batch of records; scenes have 3D labels alone."""
+        if regime == "ws" and scenes is not None:
+            raise ValueError("Regime 'ws' needs labelled 2D keypoints, which records may have. Received: scenes.")
+        if records is not None and regime in ("ws", "fs"):
+            for _, labels in recorded.body_dataset(self._read(records, False), self._segmentation).take(1):
+                regimes.check_labels(labels, regime)
 
     def validation(self, pattern):
         """One ordered pass."""

@@ -96,9 +96,17 @@ def test_resumed_turns_begin_where_each_was(small):
 
 def test_examples_must_carry_what_the_regime_needs(small, tmp_path):
     arguments, _ = small
-    with pytest.raises(ValueError, match="regime 'ws' must hold keypoint labels"):
+    with pytest.raises(ValueError, match="Regime 'ws' needs labelled 2D keypoints.*Received: scenes"):
         train.train_body("scenes-*.npz", "held-out.npz", run_dir=str(tmp_path), epochs=1,
                          training=TrainingConfig(regime="ws"), **arguments)
+
+
+def test_records_without_3d_labels_cannot_teach_by_them(small, tmp_path):
+    arguments, _ = small
+    with pytest.raises(ValueError, match="regime 'fs' must hold 3D labels"):
+        train.train_body("scenes-*.npz", "held-out.npz", run_dir=str(tmp_path), epochs=1, records="photos",
+                         training=TrainingConfig(regime="fs"), **arguments)
+    assert not (tmp_path / "weights.h5").exists()
 
 
 def record(count=2, **changes):
