@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import dataclasses
 import glob
 import os
 import shlex
@@ -49,7 +50,8 @@ def _add_body(kinds):
     parser.add_argument("--scenes", metavar="PATTERN", help="training scene files")
     parser.add_argument("--records", metavar="PATTERN", help="training records; with --scenes, batches of both take turns")
     parser.add_argument("--parts", required=True, metavar="FILE", help="weights of the part CNN")
-    _add_part_map_size(parser)
+    parser.add_argument("--part-map-size", type=cli_values.count(0), default=ObjectiveConfig.part_map_size,
+                        help="side of the maps on which L_b is computed between stages; 0: no L_b (default: %(default)s)")
     parser.add_argument("--regime", choices=REGIMES, default=TrainingConfig.regime,
                         help="what teaches: ss the evidence alone, ws 2D labels, fs 3D labels, fs+ss 3D labels and where "
                              "there are none the evidence (default: %(default)s)")
@@ -72,8 +74,10 @@ def _add_preset(kinds):
     parser.add_argument("--sensing", metavar="FILE", help="weights of a MultitaskCNN, which takes the place of both")
     parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
-    _add_part_map_size(parser)
-    _add_body_options(parser)
+    parser.add_argument("--part-map-size", type=cli_values.count(0),
+                        help="side of the maps on which L_b is computed between stages; 0: no L_b (default: that of the run)")
+    parser.add_argument("--data", default="not stated", metavar="TEXT", help="what it was trained on, for its metadata")
+    parser.add_argument("--licence", default="not stated", metavar="NAME", help="of the weights, for the metadata")
     parser.set_defaults(run=cli_values.guarded(_make_preset))
 
 
@@ -95,11 +99,6 @@ def _add_run(parser, epochs, steps, rate):
                         help="average the weights, such as 0.999; these are validated and saved (default: do not)")
     parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
                         help="stop after so many epochs without a better validation loss (default: do not)")
-
-
-def _add_part_map_size(parser):
-    parser.add_argument("--part-map-size", type=cli_values.count(0), default=ObjectiveConfig.part_map_size,
-                        help="side of the maps on which L_b is computed between stages; 0: no L_b (default: %(default)s)")
 
 
 def _add_body_options(parser):
@@ -135,20 +134,24 @@ def _train_body(options):
 
 
 def _make_preset(options):
-    weights = os.path.join(options.folder, "weights.h5")
-    _check_files(parts=options.parts, sensing=options.sensing, run=weights)
+    weights, settings = (os.path.join(options.folder, name) for name in ("weights.h5", "config.json"))
+    _check_files(parts=options.parts, sensing=options.sensing)
+    _check_files(run=weights)
+    _check_files(run=settings)
     network = cli_train_sensing.network_of(options.parts, options.sensing)
-    config = _config(options)
     from hund_tf import presets
     from hund_tf.hund import HundBody
-    from hund_tf.training import train
+    from hund_tf.training import runs, train
 
+    config = HundConfig.from_dict(runs.read_settings(options.folder))
+    if options.part_map_size is not None:
+        config = dataclasses.replace(
+            config, objective=dataclasses.replace(config.objective, part_map_size=options.part_map_size))
     model = HundBody(config)
     model.build_weights()
     model.load_weights(weights)
     presets.save(options.out, model, network, {
-        "name": "body", "licence": "Apache-2.0",
-        "data": "rendered scenes of the packaged body, posed by motion capture; README.md, Training, has the commands",
+        "name": os.path.basename(os.path.abspath(options.out)), "licence": options.licence, "data": options.data,
         "command": "hund " + shlex.join(sys.argv[1:]), "trainable_parameters": train.trainable_count(model),
         "validation": _last_row(options.folder)})
     return 0

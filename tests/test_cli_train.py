@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from hund_tf import cli
-from hund_tf.config import BodyConfig, TrainingConfig
+from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
+from hund_tf.training.runs import keep_settings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -124,15 +125,26 @@ def test_preset(monkeypatch, in_folder_with_files):
     from hund_tf.training import train
 
     saved = []
-    (in_folder_with_files / "r").mkdir()
+    keep_settings("r", HundConfig(body=BodyConfig(pose_prior="gaussian")).to_dict())
     (in_folder_with_files / "r" / "weights.h5").touch()
     (in_folder_with_files / "r" / "curve.csv").write_text("epoch,loss,val_loss\n0,2,3.5\n1,1,2.25\n")
     monkeypatch.setattr(hund.HundBody, "build_weights", lambda self: None)
-    monkeypatch.setattr(hund.HundBody, "load_weights", lambda self, path: saved.append(path))
+    monkeypatch.setattr(hund.HundBody, "load_weights", lambda self, path: saved.append((path, self.config)))
     monkeypatch.setattr(train, "new_segmentation", lambda path: path)
     monkeypatch.setattr(presets, "save", lambda *arguments: saved.append(arguments))
-    assert cli.main("train preset --parts parts.h5 --run r --out mine --part-map-size 0".split()) == 0
-    weights, (out, _, parts, metadata) = saved
+    assert cli.main("train preset --parts parts.h5 --run r --out mine --part-map-size 0 --licence CC0-1.0".split()) == 0
+    (weights, config), (out, _, parts, metadata) = saved
     assert (weights, out, parts) == ("r/weights.h5", "mine", "parts.h5")
+    assert config.body.pose_prior == "gaussian"  # as the run's: weights mean something else under another prior
+    assert config.objective.part_map_size == 0
     assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")
+    assert (metadata["name"], metadata["licence"], metadata["data"]) == ("mine", "CC0-1.0", "not stated")
     json.dumps(metadata)
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):
+    keep_settings(str(tmp_path), {"a": (1, 2)})
+    keep_settings(str(tmp_path), {"a": (1, 2)})
+    with pytest.raises(ValueError, match="go on with the settings it began with"):
+        keep_settings(str(tmp_path), {"a": (1, 3)})
+    assert read_settings(str(tmp_path)) == {"a": [1, 2]}

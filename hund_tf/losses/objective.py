@@ -13,7 +13,7 @@ from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 _TERMS = 5  # L_u and what it is made of
 _MID_HIP = 8
 LANDMARKS = 25  # BODY_25 points of the landmark network's 3D estimate
-_FAR = 2.0  # crop widths; a keypoint further off counts as this far
+FAR = 2.0  # crop widths; a keypoint further off counts as this far
 
 
 class ObjectiveReport(NamedTuple):
@@ -68,7 +68,7 @@ class BodyObjective:
         state, body, residual, weight, lean = self._pose(
             packed, summary.keypoints, summary.confidence, summary.intrinsics, summary.landmarks3d,
             summary.landmarks3d_confidence)
-        keypoint_loss = alignment.keypoint_alignment(residual, tf.zeros_like(residual), weight, limit=_FAR)
+        keypoint_loss = alignment.keypoint_alignment(residual, tf.zeros_like(residual), weight, limit=FAR)
         part_loss = self._part_loss(body.vertices, summary)
         pose_prior = priors.gaussian_prior(state.theta)
         shape_prior = priors.gaussian_prior(state.shape)

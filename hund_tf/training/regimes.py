@@ -113,7 +113,8 @@ class TrainableHund(HundBody):
         loss = self._meta_loss(tf.stack(used))
         state, body = reports[-1]
         if "fs" in regime:
-            vertices = self.body(state, mesh="low").vertices
+            drawn = self.config.objective.part_map_size > 0  # then the objective has posed the low mesh already
+            vertices = body.vertices if drawn else self.body(state, mesh="low").vertices
             mesh = supervision.mean_point_error(
                 vertices - state.translation[:, None], target.vertices - truth.translation[:, None], self._vertex_weights)
             loss += self.training_config.mesh_weight * mesh * labels.has_state

@@ -5,8 +5,6 @@ then what the part CNN makes of it: the network learns to say the same from the 
 hand its F is learned too, so that a body network that was trained on it reads the new F as it did the old.
 """
 
-import os
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -16,10 +14,11 @@ from hund_tf.sensing import heatmaps
 from hund_tf.sensing.heatmaps import CROP_SIZE, STRIDE
 from hund_tf.sensing.multitask_cnn import MultitaskCNN
 from hund_tf.sensing.part_segmentation import NUM_PARTS
-from hund_tf.training import callbacks, records
+from hund_tf.training import callbacks, records, runs
 
 # A bell covers 2 pi sigma^2 of the map's pixels: with the inverse as weight, a missed bell costs a few nats, as missed
 # parts do.
+WEIGHTS = "sensing.h5"  # in the folder of a finished run
 HEATMAP_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2)
 PART_WEIGHT = FEATURE_WEIGHT = 1.0
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
@@ -156,15 +155,13 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
         ValueError: if records lack what there is to learn from, see `dataset`.
     """
-    finished = os.path.join(run_dir, "sensing.h5")
-    if os.path.exists(finished):
-        raise FileExistsError(f"A run must be new or unfinished. Received: {finished}, which a finished run left.")
+    runs.check_unfinished(run_dir, WEIGHTS)
     keras.utils.set_random_seed(seed)
     model = TrainableCNN(trunk_weights=trunk_weights, batch_statistics=batch_statistics)
     model(tf.zeros([1, 64, 64, 3]))
     if start_from is not None:
         model.load_weights(start_from)
-    model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch, ema))
+    model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
     epoch, step = callbacks.resume_point(run_dir, steps_per_epoch)
     common = dict(coding=coding, batch_size=batch_size, segmentation=segmentation, crop_side=crop_side)
     batches = dataset(paths, seed=seed, start=epoch * steps_per_epoch + step, **common)
@@ -174,10 +171,7 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         batches, epochs=epochs, steps_per_epoch=steps_per_epoch,
         validation_data=dataset(validation, shuffle=False, **common),
         callbacks=callbacks.make(run_dir, steps_per_epoch, None, patience, tensorboard), verbose=2)
-    if not all(np.all(np.isfinite(value)) for value in model.get_weights()):
-        raise FloatingPointError(f"Weights must stay finite. Received: others at the end of {run_dir}; best.h5 holds "
-                                 "those before. A lower learning rate may help.")
-    model.save_weights(finished)
+    runs.save_finished(model, history, run_dir, WEIGHTS)
     return history
 
 
@@ -192,11 +186,3 @@ def estimate_statistics(model, batches):
     for layer, momentum in zip(layers, before[0]):
         layer.momentum = momentum
     model.batch_statistics = before[1]
-
-
-def _optimizer(learning_rate, steps, ema):
-    warmup = max(min(500, steps // 10), 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 20, max(steps - warmup, 1), alpha=0.01, warmup_target=learning_rate, warmup_steps=warmup)
-    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
-    return keras.optimizers.Adam(schedule, clipnorm=1.0, **average)

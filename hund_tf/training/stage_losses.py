@@ -4,12 +4,12 @@ import tensorflow as tf
 
 from hund_tf.geometry import camera
 from hund_tf.losses import alignment, priors, supervision
+from hund_tf.losses.objective import FAR
 from hund_tf.networks.context_encoder import READ_KEYPOINTS
 from hund_tf.sensing.heatmaps import CROP_SIZE
 
 BODY_JOINTS = 22
 _HIPS = (9, 12)  # BODY_25
-_FAR = 2.0  # crop widths; a keypoint further off counts as this far, as in L_u
 
 
 def against_state(state, body, truth, target, intrinsics, config):
@@ -78,7 +78,7 @@ def against_keypoints(state, body, part_loss, labels, intrinsics, config):
     weight = tf.gather(labels.keypoints_weight, READ_KEYPOINTS, axis=1)
     truth = tf.where(weight[..., None] > 0, tf.gather(labels.keypoints, READ_KEYPOINTS, axis=1), 0.0)
     pixels = camera.project(tf.gather(body.keypoints, READ_KEYPOINTS, axis=1), intrinsics)
-    keypoints = alignment.keypoint_alignment(pixels / CROP_SIZE, truth / CROP_SIZE, weight, limit=_FAR)
+    keypoints = alignment.keypoint_alignment(pixels / CROP_SIZE, truth / CROP_SIZE, weight, limit=FAR)
     return has_any(weight) * (config.keypoint_weight * keypoints + config.part_weight * part_loss + _priors(state, config))
 
 

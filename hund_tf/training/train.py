@@ -15,7 +15,7 @@ import tensorflow as tf
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
 from hund_tf.sensing.part_segmentation import PartSegmentation
-from hund_tf.training import callbacks, examples, recorded, regimes, strategies, synthetic
+from hund_tf.training import callbacks, examples, recorded, regimes, runs, strategies, synthetic
 from hund_tf.training.panels import StagePanels
 
 _EMPTY_K = (1, 30, 30, 137)
@@ -42,10 +42,10 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
     """
-    _check_unfinished(run_dir, "parts.h5")
+    runs.check_unfinished(run_dir, "parts.h5")
     keras.utils.set_random_seed(seed)
     body, model = GenerativeBody(**dataclasses.asdict(body)), _PartLearner(new_segmentation(start_from))
-    model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch, ema))
+    model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
     scenes, held_out = _load(scenes, body), _load(validation, body)
     start = _start(run_dir, steps_per_epoch)
     history = model.fit(
@@ -53,7 +53,7 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
         validation_data=synthetic.part_dataset(held_out, body, batch_size, seed, shuffle=False),
         callbacks=callbacks.make(run_dir, steps_per_epoch, _scene_names(scenes, batch_size, seed), patience, tensorboard),
         verbose=2)
-    _save_finished(model.segmentation, history, run_dir, "parts.h5")
+    runs.save_finished(model.segmentation, history, run_dir, "parts.h5")
     return history
 
 
@@ -90,28 +90,32 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
         ValueError: if the examples lack the labels that the regime needs, or there are none.
     """
-    _check_unfinished(run_dir, "weights.h5")
+    runs.check_unfinished(run_dir, "weights.h5")
     if scenes is None and records is None:
         raise ValueError("`scenes` or `records` must name what to learn from. Received: neither.")
     if isinstance(strategy, str):
         strategy = strategies.make(strategy)
+    workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    chief = not workers or strategies.is_chief()
+    if chief:
+        runs.keep_settings(run_dir, config.to_dict())
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = regimes.TrainableHund(config, training=training, compile_geometry=compile_geometry)
         model.build_weights()
         if start_from is not None:
             model.load_weights(start_from)
-        model.compile(optimizer=_optimizer(learning_rate, epochs * steps_per_epoch, ema))
+        model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
     source = _Examples(model.body, new_segmentation(parts), batch_size, seed)
     source.check(scenes, records, training.regime)
-    start, chief = _start(run_dir, steps_per_epoch), strategies.is_chief()
+    start = _start(run_dir, steps_per_epoch)
     dataset, describe = source.training(scenes, records, start)
     held_out = source.validation(validation)
     for _, labels in held_out.take(1):
         regimes.check_labels(labels, training.regime)
     panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages")) if tensorboard else None
     validation_steps = None
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if workers:
         validation_steps = sum(1 for _ in held_out)
         dataset, held_out = (examples.for_workers(data, strategy, batch_size) for data in (dataset, held_out))
         panels = None  # a picture is drawn by one process, a distributed network is run by all
@@ -120,7 +124,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         callbacks=callbacks.make(run_dir, steps_per_epoch, describe, patience, tensorboard, panels, chief),
         verbose=2 if chief else 0)
     if chief:
-        _save_finished(model, history, run_dir, "weights.h5")
+        runs.save_finished(model, history, run_dir, "weights.h5")
     return history
 
 
@@ -201,28 +205,6 @@ def new_segmentation(weights=None):
 
 def _load(pattern, body):
     return synthetic.load_scenes(sorted(glob.glob(pattern)), body)
-
-
-def _optimizer(learning_rate, steps, ema=None):
-    warmup = max(min(500, steps // 10), 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 20, max(steps - warmup, 1), alpha=0.01, warmup_target=learning_rate, warmup_steps=warmup)
-    average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
-    return keras.optimizers.Adam(schedule, clipnorm=1.0, **average)
-
-
-def _check_unfinished(run_dir, weights):
-    path = os.path.join(run_dir, weights)
-    if os.path.exists(path):
-        raise FileExistsError(f"A run must be new or unfinished. Received: {path}, which a finished run left.")
-
-
-def _save_finished(model, history, run_dir, name):
-    losses = history.history.get("loss", [])
-    if not np.all(np.isfinite(losses)) or not all(np.all(np.isfinite(v)) for v in model.get_weights()):
-        raise FloatingPointError(f"Loss and weights must stay finite. Received: a loss of {losses[-1:]} in the last epoch of "
-                                 f"{run_dir}; best.h5 holds the weights before. A lower learning rate may help.")
-    model.save_weights(os.path.join(run_dir, name))
 
 
 class _PartLearner(keras.Model):

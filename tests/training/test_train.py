@@ -9,7 +9,7 @@ import tensorflow as tf
 import toy
 
 from hund_tf.config import HundConfig, ObjectiveConfig, TrainingConfig
-from hund_tf.training import callbacks, examples, recorded, regimes, synthetic, train
+from hund_tf.training import callbacks, examples, recorded, regimes, runs, synthetic, train
 
 def test_finished_run_is_not_started_again(tmp_path):
     (tmp_path / "parts.h5").write_bytes(b"weights")
@@ -28,15 +28,15 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model.build([None, 1])
     model.trainable_variables[0].assign([[np.nan]])
     with pytest.raises(FloatingPointError, match="must stay finite"):
-        train._save_finished(model, types.SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
+        runs.save_finished(model, types.SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
     assert not (tmp_path / "weights.h5").exists()
 
 
 def test_schedule_warms_up_and_decays():
-    optimizer = train._optimizer(1e-3, 100, ema=0.99)
+    optimizer = runs.optimizer(1e-3, 100, ema=0.99)
     rates = [float(optimizer._learning_rate(step)) for step in (0, 5, 10, 60, 100)]
     assert rates[0] < rates[1] < rates[2] and rates[2] == pytest.approx(1e-3) and rates[2] > rates[3] > rates[4] > 0
-    assert optimizer.use_ema and optimizer.ema_momentum == 0.99 and not train._optimizer(1e-3, 100).use_ema
+    assert optimizer.use_ema and optimizer.ema_momentum == 0.99 and not runs.optimizer(1e-3, 100).use_ema
 
 
 @pytest.fixture(name="small")
