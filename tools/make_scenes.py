@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.training import proportions
 from hund_tf.training.poses import MotionLibrary
 from hund_tf.training.scenes import sample_scenes
 
@@ -27,6 +28,8 @@ def main():
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--portraits", type=float, default=0.25,
                         help="share of photos that end between chest and knees (default: %(default)s)")
+    parser.add_argument("--shapes", choices=("people", "prior"), default="people",
+                        help="limbs in proportion as people's are, or as the shape prior allows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--body", help="name or path of the body")
     parser.add_argument("--pose-prior", choices=("flow", "gaussian"))
@@ -35,6 +38,7 @@ def main():
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     body = GenerativeBody.from_asset(args.body, pose_prior=args.pose_prior, codes=args.codes)
     motion = MotionLibrary(args.motion)
+    people = proportions.human(body) if args.shapes == "people" else None
     done, started = 0, time.time()
     for index in range((args.count + args.per_file - 1) // args.per_file):
         path = f"{args.out}-{index:03d}.npz"
@@ -46,7 +50,7 @@ def main():
         parts, have = [], 0
         while have < want:
             poses = motion.sample(_DRAW, args.split, rng, made_up=args.split == "train")
-            parts.append(sample_scenes(body, poses, rng, portraits=args.portraits))
+            parts.append(sample_scenes(body, poses, rng, portraits=args.portraits, people=people))
             have += len(parts[-1]["theta"])
         scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
         np.savez(path + ".tmp.npz", coding=body.coding, **scenes)

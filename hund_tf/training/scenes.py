@@ -15,7 +15,7 @@ _IMAGE_SIDE = 1000.0  # pixels of the longer side; only ratios matter
 _MIN_VISIBLE = 6  # of the 25 body keypoints
 
 
-def sample_scenes(body, poses, rng, render=True, portraits=0.25):
+def sample_scenes(body, poses, rng, render=True, portraits=0.25, people=None):
     """Places bodies before cameras.
 
     Args:
@@ -24,6 +24,8 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25):
         rng: `np.random.Generator`.
         render: bool, whether to render part labels (a few milliseconds a scene).
         portraits: float, share of scenes whose photo ends between chest and knees, as people stand before a webcam.
+        people: `[16, 16]`, from `proportions.human`: makes drawn shape codes those of bodies as people are. Defaults to
+            `None`: codes are those of the prior.
 
     Returns:
         dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
@@ -31,7 +33,7 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25):
         pixels) and `part_labels` uint8 `[60, 60]`.
     """
     count = len(poses)
-    state = _sample_state(body, poses, rng)
+    state = _sample_state(body, poses, rng, np.eye(SHAPE) if people is None else people)
     posed = body(ModelState(*(tf.constant(x, tf.float32) for x in state)), mesh=None)
     points = posed.keypoints.numpy().astype(np.float64)
     camera_rotation = _sample_camera_rotations(count, rng)
@@ -64,7 +66,7 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25):
     return scenes
 
 
-def _sample_state(body, poses, rng):
+def _sample_state(body, poses, rng, people):
     count = len(poses)
     rotations = np.tile(np.eye(3), (count, len(body.joint_names), 1, 1))
     rotations[:, 1:22] = poses[:, 1:]
@@ -72,7 +74,7 @@ def _sample_state(body, poses, rng):
     hands = rng.normal(0, 0.8, (count, 2 * THETA_HAND))
     pelvis = poses[:, 0]
     return ModelState(
-        theta=np.concatenate([theta[:, :THETA_BODY], hands], -1), shape=rng.normal(size=(count, SHAPE)),
+        theta=np.concatenate([theta[:, :THETA_BODY], hands], -1), shape=rng.normal(size=(count, SHAPE)) @ people,
         expression=rng.normal(0, 0.6, (count, EXPRESSION)),
         rotation=np.concatenate([pelvis[..., 0], pelvis[..., 1]], -1), translation=np.zeros((count, 3)))
 
@@ -134,7 +136,7 @@ def _crop(pixels, width, height, rng):
     low, high = np.where(enough[:, None], low, 0.0), np.where(enough[:, None], high, 1.0)
     size = np.maximum((high - low).max(1), 1.0)
     side = size * rng.uniform(1.08, 1.5, len(size))
-    centre = (low + high) / 2 + rng.normal(0, 0.035, (len(size), 2)) * size[:, None]
+    centre = (low + high) / 2 + rng.normal(0, 0.045, (len(size), 2)) * size[:, None]
     return centre - side[:, None] / 2, side, enough
 
 
