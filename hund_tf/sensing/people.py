@@ -40,16 +40,23 @@ def is_known(keypoints_image, keypoint_confidence, known):
     return False
 
 
-def distinct(found, known):
-    """Those of the found who are people and neither known nor found before; `Person`s in, a list of them out."""
-    seen = [(person.detected_keypoints2d, person.keypoint_confidence) for person in known]
-    new = []
-    for person in found:
-        looks = person.detected_keypoints2d, person.keypoint_confidence
-        if is_person(person.keypoint_confidence) and not is_known(*looks, seen):
-            seen.append(looks)
-            new.append(person)
-    return new
+def distinct(keypoints_image, keypoint_confidence, known):
+    """Who of N seen is a person, and neither known nor seen before among them.
+
+    Args:
+        keypoints_image: `[N, 137, 2]`, pixels of the photo.
+        keypoint_confidence: `[N, 137]`.
+        known: list of `(keypoints_image, keypoint_confidence)` of one person each; who is new is added.
+
+    Returns:
+        list of int, rows.
+    """
+    rows = []
+    for row, looks in enumerate(zip(keypoints_image, keypoint_confidence)):
+        if is_person(looks[1]) and not is_known(*looks, known):
+            known.append(looks)
+            rows.append(row)
+    return rows
 
 
 def _body(keypoints, confidence):

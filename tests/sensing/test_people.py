@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hund_tf.sensing.people import is_known, is_person
+from hund_tf.sensing.people import distinct, is_known, is_person
 
 
 def somebody(seed=0):
@@ -52,3 +52,12 @@ def test_some_wild_points_do_not_make_another_person():
     other = points.copy()
     other[[4, 7, 11]] += 150.0
     assert is_known(other, confidence, [(points, confidence)])
+
+
+def test_who_is_kept_is_known_from_then_on():
+    points, confidence = zip(somebody(), somebody(1), somebody(), somebody(2))
+    confidence = np.array(confidence)
+    confidence[1] = 0.1
+    known = []
+    assert distinct(points, confidence, known) == [0, 3] and len(known) == 2
+    assert distinct(points, confidence, known) == []
