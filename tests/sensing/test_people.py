@@ -24,6 +24,14 @@ def test_sure_hands_and_face_alone_are_no_person():
     assert not is_person(confidence)
 
 
+def test_a_head_that_both_networks_see_is_a_person():
+    confidence = np.zeros(137)
+    confidence[[0, 15, 16, 17, 18]] = 0.9
+    assert is_person(confidence)
+    confidence[[0, 15, 16, 17, 18]] = 0.5  # what one network sees alone
+    assert not is_person(confidence)
+
+
 def test_the_same_points_seen_in_another_box_are_the_same_person():
     points, confidence = somebody()
     assert is_known(points + 5.0, confidence, [somebody(1), (points, confidence)])
