@@ -9,11 +9,12 @@ cannot compile the rasterizer, whose tiles have sizes known only at run time). I
 goes on after a failed line search.
 Losses and errors are of one run in a batch; times of runs from the start to each number of iterations, medians.
 
-FILE is written after every method and added to by later runs of the same scenes, preset, poses, iterations and seed, so
-that the whole can be measured in pieces:
+FILE is written after every method and added to by later runs of the same scenes, preset, poses and seed, so that the whole
+can be measured in pieces. L_b makes an evaluation some twenty times slower, and 100 iterations are about 1,350 evaluations;
+fewer iterations, hybrids and times keep it short:
 
-    python tools/compare_descent.py SCENES.npz --json FILE --objective full --part courses --hybrids 1 5
-    python tools/compare_descent.py SCENES.npz --json FILE --objective full --part times --timed-batches 32 --timed-at 30 100
+    python tools/compare_descent.py SCENES.npz --json FILE --objective full --part courses --iterations 20 --hybrids 5 --batch 100
+    python tools/compare_descent.py SCENES.npz --json FILE --objective full --part times --iterations 20 --hybrids --timed 1
 """
 
 import argparse
@@ -35,7 +36,7 @@ from hund_tf.training import synthetic
 
 TITLES = {"keypoints": "keypoints + priors", "full": "keypoints + parts + priors (all of L_u)"}
 PARTS = ("courses", "times")
-_SAME = ("preset", "poses", "iterations", "seed")  # of all runs that one file holds, beside the scenes
+_SAME = ("preset", "poses", "seed")  # of all runs that one file holds, beside the scenes
 
 
 def main(arguments=None):
