@@ -1,6 +1,5 @@
 """A photo in, a posed body for every person out: detector, crops, evidence, descent, one 3D scene."""
 
-import time
 from typing import List, NamedTuple, Optional
 
 import numpy as np
@@ -8,18 +7,17 @@ import tensorflow as tf
 
 from hund_tf import arguments, presets
 from hund_tf import distortion as lenses
+from hund_tf.clock import Clock
 from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
-from hund_tf.sensing import crops, multitask_cnn
+from hund_tf.sensing import multitask_cnn, part_segmentation, sightings
 from hund_tf.sensing.detector import PersonDetector
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.multitask_cnn import MultitaskSensing
-from hund_tf.sensing.part_segmentation import PartSegmentation
-from hund_tf.sensing.people import distinct
 from hund_tf.state import ImageEvidence, ModelState
 
 
@@ -160,44 +158,30 @@ class Reconstructor(tf.Module):
                                  "pixel is. Received: `distortion` without `intrinsics`.")
             if np.any(distortion):
                 lens = lenses.LensDistortion(distortion, intrinsics, height, width)
-        clock = _Clock()
+        clock = Clock()
         if lens is not None:
             image = lens.undistort_photo(image)
             if boxes is not None:
                 boxes = arguments.straight_boxes(boxes, lens, height, width)
             clock.lap("undistortion")
         pixels = tf.constant(image)
-        found = boxes is None
-        if found:
+        if boxes is None:
             boxes, scores = (x.numpy() for x in self.detector(pixels))
+            order = np.argsort(-scores, kind="stable")
+            clock.lap("detection")
+            seen = sightings.find_people(self.sensing.find_landmarks, pixels, intrinsics, boxes[order], scores[order], clock,
+                                         max_people, lens)
         else:
-            scores = np.ones(len(boxes), np.float32)
-        order = np.argsort(-scores, kind="stable")
-        clock.lap("detection")
-        people, batch = [], max_people or max(len(order), 1)
-        for start in range(0, len(order), batch):  # a second batch only where the first held no person
-            chosen = order[start:start + batch]
-            batch_people = self._reconstruct_boxes(
-                pixels, intrinsics, boxes[chosen], scores[chosen], num_stages, clock, lens, refine or 0)
-            people += distinct(batch_people, people) if found else batch_people
-            if len(people) >= batch:
-                break
-        return Reconstruction((height, width), intrinsics, source, people[:max_people], clock.laps, distortion, refine or 0)
+            boxes = boxes[:max_people]
+            seen = sightings.look(self.sensing.find_landmarks, pixels, intrinsics, boxes, np.ones(len(boxes), np.float32),
+                                  clock, lens) if len(boxes) else None
+        people = [] if seen is None else self._reconstruct_people(seen, intrinsics, num_stages, clock, lens, refine or 0)
+        return Reconstruction((height, width), intrinsics, source, people, clock.laps, distortion, refine or 0)
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens, refine):
-        height, width = pixels.shape[:2]
-        crop_images, crop_from_image = crops.crop_images(pixels, boxes, CROP_SIZE, map_dtype=tf.float64)
-        crop_intrinsics = tf.cast(crops.crop_intrinsics(intrinsics, crop_from_image), tf.float32)
-        clock.lap("crops")
-        landmarks = self.sensing.find_landmarks(crop_images)
-        detected = crops.to_image(landmarks.keypoints, crop_from_image).numpy()
-        inside = crops.inside_image(landmarks.keypoints, crop_from_image, height, width)
-        if lens is not None:  # the straight photo is black where the given one ends
-            detected = lens.distort_points(detected)
-            inside &= np.all((detected >= 0) & (detected <= [width, height]), -1)
-        landmarks = landmarks._replace(confidence=tf.where(inside, landmarks.confidence, 0.0))
-        clock.lap("landmarks", landmarks.confidence)
-        evidence = self.sensing.describe(landmarks, crop_intrinsics)
+    def _reconstruct_people(self, seen, intrinsics, num_stages, clock, lens, refine):
+        boxes, scores, detected, confidence = (
+            np.asarray(x) for x in (seen.boxes, seen.scores, seen.keypoints, seen.landmarks.confidence))
+        evidence = self.sensing.describe(seen.landmarks, seen.intrinsics)
         clock.lap("parts", evidence.part_maps)
         summary, context, packed = self._encode(evidence)
         clock.lap("context", context)
@@ -215,16 +199,15 @@ class Reconstructor(tf.Module):
             keypoints2d, boxes = lens.distort_points(keypoints2d), lens.distort_boxes(boxes).astype(np.float32)
         losses = np.stack([r.loss.numpy() for r in reports], 1)
         packed = np.stack([s.numpy() for s in states], 1)
-        columns = [x.numpy() for x in (*state, *body, landmarks.confidence)]
+        columns = [x.numpy() for x in (*state, *body)]
         faces = self.hund.body.faces("full")
         people = []
         for i in range(len(boxes)):
-            theta, shape, expression, rotation, translation, vertices, joints, keypoints, turns, confidence = (
-                x[i] for x in columns)
+            theta, shape, expression, rotation, translation, vertices, joints, keypoints, turns = (x[i] for x in columns)
             people.append(Person(
                 box=boxes[i], score=float(scores[i]),
                 state=ModelState(theta, shape, expression, rotation, translation), vertices=vertices, faces=faces,
-                joints3d=joints, keypoints3d=keypoints, keypoints2d=keypoints2d[i], keypoint_confidence=confidence,
+                joints3d=joints, keypoints3d=keypoints, keypoints2d=keypoints2d[i], keypoint_confidence=confidence[i],
                 detected_keypoints2d=detected[i], joint_rotations=turns, stage_losses=losses[i],
                 stage_states=packed[i], refined_loss=refined[i]))
         return people
@@ -282,10 +265,7 @@ def load_sensing(folder, sensing):
     weights = f"{folder}/{presets.SENSING_WEIGHTS[sensing]}"
     if sensing == "multitask":
         return MultitaskSensing(multitask_cnn.new(weights))
-    segmentation = PartSegmentation()
-    segmentation(tf.zeros([1, MAP_SIZE // 2, MAP_SIZE // 2, 137]), tf.zeros([1, MAP_SIZE, MAP_SIZE]))
-    segmentation.load_weights(weights)
-    return LandmarkSensing(LandmarkNetworks(), segmentation)
+    return LandmarkSensing(LandmarkNetworks(), part_segmentation.new(weights))
 
 
 def start_quickly():
@@ -294,17 +274,3 @@ def start_quickly():
     It holds for the whole process, so it is for programs, not for libraries: `hund` and tools/benchmark.py call it.
     """
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
-class _Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self):
-        self.laps, self._last = {}, time.perf_counter()
-
-    def lap(self, name, wait_for=None):
-        if wait_for is not None:
-            wait_for.numpy()
-        now = time.perf_counter()
-        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
-        self._last = now

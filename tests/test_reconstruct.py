@@ -15,40 +15,57 @@ from hund_tf.reconstruct import Reconstructor
 from hund_tf.sensing import crops
 from hund_tf.state import BodyStateCodec
 
-PHOTO = np.zeros([40, 60, 3], np.uint8)
-BOXES = tf.constant([[0.0, 0.0, 10.0, 20.0], [5.0, 5.0, 10.0, 20.0], [9.0, 9.0, 10.0, 20.0]])
+PHOTO = np.full([40, 60, 3], 120, np.uint8)
+PHOTO[:, :15] = 0
+BOXES = [[0.0, 0.0, 10.0, 20.0], [20.0, 5.0, 10.0, 20.0], [40.0, 9.0, 10.0, 20.0]]
+
+
+class Landmarks(NamedTuple):
+    keypoints: tf.Tensor
+    confidence: tf.Tensor
 
 
 class Line(Reconstructor):
-    """Finds three boxes; the surest holds nobody."""
+    """Finds three boxes; the surest, in the dark, holds nobody. Notes how many crops are looked at, how many get a body."""
 
-    def __init__(self):
-        self.detector = lambda image: (BOXES, tf.constant([0.9, 0.8, 0.7]))
-        self.batches, self.apart = [], 10.0
+    def __init__(self, boxes=BOXES):
+        self.detector = lambda image: (tf.constant(boxes), tf.constant([0.9, 0.8, 0.7]))
+        self.sensing, self.looks, self.bodies = self, [], []
 
-    def _reconstruct_boxes(self, pixels, intrinsics, boxes, scores, num_stages, clock, lens, refine):
-        self.batches.append(len(boxes))
-        points = np.random.default_rng(0).uniform(0, 20, [137, 2])
-        return [SimpleNamespace(score=score, keypoint_confidence=np.full(137, 0.1 if score > 0.85 else 0.8),
-                                detected_keypoints2d=points + self.apart * box[0]) for box, score in zip(boxes, scores)]
+    def find_landmarks(self, crop_images):
+        self.looks.append(len(crop_images))
+        lit = crop_images[:, 240, 240, :1] > 0
+        places = np.random.default_rng(0).uniform(60, 420, [1, 137, 2])
+        return Landmarks(tf.constant(np.tile(places, [len(crop_images), 1, 1]), tf.float32),
+                         tf.where(lit, tf.fill([1, 137], 0.8), 0.1))
+
+    def _reconstruct_people(self, seen, intrinsics, num_stages, clock, lens, refine):
+        self.bodies.append(len(seen.boxes))
+        return [SimpleNamespace(score=score) for score in np.asarray(seen.scores)]
 
 
-def test_who_is_nobody_does_not_count():
+def scores(result):
+    return [round(float(person.score), 1) for person in result.people]
+
+
+def test_who_is_nobody_does_not_count_and_gets_no_body():
     line = Line()
-    assert [round(float(p.score), 1) for p in line.reconstruct(PHOTO, max_people=1).people] == [0.8]
-    assert line.batches == [1, 1]
-    assert len(line.reconstruct(PHOTO).people) == 2 and line.batches[-1] == 3
+    assert scores(line.reconstruct(PHOTO, max_people=1)) == [0.8]
+    assert line.looks == [1, 1] and line.bodies == [1]
+    assert scores(line.reconstruct(PHOTO)) == [0.8, 0.7] and line.looks[-1] == 3 and line.bodies[-1] == 2
+    assert line.reconstruct(np.zeros_like(PHOTO)).people == [] and len(line.bodies) == 2
 
 
 def test_who_is_found_twice_is_one_person():
-    line = Line()
-    line.apart = 0.0
-    assert [round(float(p.score), 1) for p in line.reconstruct(PHOTO).people] == [0.8]
-    assert len(line.reconstruct(PHOTO, max_people=2).people) == 1 and line.batches[1:] == [2, 1]
+    line = Line([BOXES[0], BOXES[1], BOXES[1]])
+    assert scores(line.reconstruct(PHOTO)) == [0.8]
+    assert scores(line.reconstruct(PHOTO, max_people=2)) == [0.8] and line.looks[1:] == [2, 1]
 
 
 def test_given_boxes_are_believed():
     assert len(Line().reconstruct(PHOTO, boxes=[[-5, 0, 20, 20]]).people) == 1
+    assert Line().reconstruct(PHOTO, boxes=BOXES[:1]).people  # in the dark
+    assert scores(Line().reconstruct(PHOTO, boxes=BOXES, max_people=2)) == [1.0, 1.0]
     assert Line().reconstruct(PHOTO, boxes=[]).people == []
 
 
@@ -82,20 +99,15 @@ LENS = (-0.2, 0.06, 0.001, -0.002, 0.01)
 PEOPLE = [[40.0, 60.0, 30.0, 70.0], [7800.0, 40.0, 100.0, 190.0], [3000.0, 5.0, 300.0, 230.0], [7950.0, 5.0, 6.0, 12.0]]
 
 
-class Landmarks(NamedTuple):
-    keypoints: tf.Tensor
-    confidence: tf.Tensor
-
-
 class Sensing:
-    """Sees all keypoints of everybody in a fixed pattern over the crop, the first one in its middle."""
+    """Sees all keypoints of everybody in the light, in a fixed pattern over the crop, the first one in its middle."""
 
     @staticmethod
     def find_landmarks(crop_images):
         places = np.random.default_rng(0).uniform(60, 420, (1, 137, 2))
         places[0, 0] = 240.0
-        batch = len(crop_images)
-        return Landmarks(tf.constant(np.tile(places, [batch, 1, 1]), tf.float32), tf.ones([batch, 137]))
+        confidence = tf.tile(tf.cast(crop_images[:, 240, 240, :1] > 0, tf.float32), [1, 137])
+        return Landmarks(tf.constant(np.tile(places, [len(crop_images), 1, 1]), tf.float32), confidence)
 
     @staticmethod
     def describe(landmarks, intrinsics):
@@ -150,6 +162,18 @@ def test_all_people_stand_before_one_camera(big_photo):
         middle = x + width / 2, y + height / 2
         np.testing.assert_allclose(person.keypoints2d[0], middle, atol=5e-3)  # float32 put the pelvis there
         np.testing.assert_allclose(person.detected_keypoints2d[0], middle, rtol=0, atol=1e-4)
+
+
+def test_others_are_the_same_where_a_box_without_a_person_is_left_out(big_photo):
+    model = KnownNetworks()
+    everybody = model.reconstruct(big_photo, intrinsics=CAMERA).people
+    dark = big_photo.copy()
+    dark[:, 7750:7930] = 0  # the second box
+    some = model.reconstruct(dark, intrinsics=CAMERA).people
+    assert len(model.seen[1].intrinsics) == len(some) == 3
+    for one, other in zip([everybody[i] for i in (0, 2, 3)], some):
+        for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other)):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_distorted_photo_gives_pixels_of_that_photo_and_metres_of_the_real_camera(big_photo):

@@ -4,7 +4,8 @@
     python tools/compare_evidence.py --records 'records/mine-*.tfrecord' --scenes 'scenes/validation-*.npz' --picture look.png
 
 Scenes must be of the packaged body with the codes given. Where a figure of the drawn evidence is off, training/evidence.py is
-what to mend; it draws with a seed, so the same command gives the same figures.
+what to mend, and training/drawn_landmarks.py where it is one of the 3D estimate; they draw with a seed, so the same command
+gives the same figures.
 """
 
 import argparse

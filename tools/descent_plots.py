@@ -11,7 +11,7 @@ def draw(result, folder):
     """Writes `descent_one_KIND.png` (Figure 3) and `descent_all_KIND.png` (Figure 4) for each objective.
 
     Args:
-        result: dict, as tools/compare_descent.py writes it.
+        result: dict, as tools/compare_descent.py writes it; what was not measured stays empty.
         folder: str, made if missing.
 
     Returns:
@@ -25,20 +25,18 @@ def draw(result, folder):
     os.makedirs(folder, exist_ok=True)
     paths = []
     for kind, measured in result["objectives"].items():
-        courses, times = measured["courses"], measured.get("times", {})
+        courses, times = measured.get("courses", {}), measured.get("times", {}).get("batch 1", {})
         for name, key, label in (("one", "loss_one", "loss L_u of one pose"),
                                  ("all", "joint_angle_deg", "joint angle error, degrees, mean")):
             figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))
-            for method, course in courses.items():
-                color, line = _STYLES.get(method, (None, ":"))
-                left.plot(np.asarray(course["iterations"]) + 1, course[key], line, color=color, label=method, marker=".")
-                timed = times.get("batch 1", {}).get(method)
-                if timed:
-                    right.plot(np.asarray(timed["iterations"]) + 1, timed["ms_an_image"], line, color=color, label=method,
-                               marker=".")
+            for side, lines, what in ((left, courses, key), (right, times, "ms_an_image")):
+                for method, line in lines.items():
+                    color, style = _STYLES.get(method, (None, ":"))
+                    side.plot(np.asarray(line["iterations"]) + 1, line[what], style, color=color, label=method, marker=".")
+                if lines:
+                    side.legend(fontsize=8)
             left.set(xscale="log", yscale="log", xlabel="iteration or stage + 1", ylabel=label)
             right.set(xscale="log", yscale="log", xlabel="iteration or stage + 1", ylabel="ms since the evidence, batch 1")
-            left.legend(fontsize=8)
             figure.suptitle(f"{measured['title']}; {result['poses']} held-out poses")
             figure.tight_layout()
             paths.append(os.path.join(folder, f"descent_{name}_{kind}.png"))

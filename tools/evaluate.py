@@ -32,8 +32,8 @@ def main(arguments=None):
     parser.add_argument("--json", metavar="FILE", help="where to write the records (default: evaluation_PROTOCOL.json)")
     options = parser.parse_args(arguments)
     command = "python tools/evaluate.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
-    if options.protocol == "held-out" and options.preset == "landmarks":
-        parser.error("held-out scenes have evidence and no photos, which the landmark networks need. Received: --preset landmarks.")
+    if options.protocol == "held-out" and (options.preset == "landmarks" or held_out.needs_photos(options.preset)):
+        parser.error(f"held-out scenes have evidence and no photos, so --preset must not need them. Received: --preset {options.preset}.")
     model = baselines.LandmarkBaseline() if options.preset == "landmarks" else hund_tf.load_preset(options.preset)
     if options.protocol == "pose2sim":
         records = protocols.pose_cases(model, options.path, options.boxes, options.stages, progress=tqdm)

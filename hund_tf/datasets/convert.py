@@ -6,7 +6,7 @@ import tensorflow as tf
 from hund_tf.geometry import camera
 from hund_tf.sensing import crops
 from hund_tf.sensing.heatmaps import CROP_SIZE
-from hund_tf.sensing.people import is_known, is_person
+from hund_tf.sensing.people import distinct
 from hund_tf.training import records
 
 _JPEG_QUALITY = 92
@@ -60,12 +60,10 @@ def people_records(photo, landmarks=None, detector=None):
         crop_intrinsics = crops.crop_intrinsics(np.asarray(intrinsics, np.float64), crop_from_image).numpy()
         corners = crops.to_crop(np.tile([[[0.0, 0.0], [width, height]]], [len(images), 1, 1]), crop_from_image).numpy()
         seen = None if landmarks is None else _evidence(landmarks, images, crop_from_image, height, width)
-        for i in range(len(images)):
-            if people is None and seen is not None:
-                looks = crops.to_image(seen["keypoints"][i:i + 1], crop_from_image[i:i + 1]).numpy()[0], seen["confidence"][i]
-                if not is_person(looks[1]) or is_known(*looks, known):
-                    continue
-                known.append(looks)
+        rows = range(len(images))
+        if people is None and seen is not None:
+            rows = distinct(crops.to_image(seen["keypoints"], crop_from_image).numpy(), seen["confidence"], known)
+        for i in rows:
             values = {"intrinsics": crop_intrinsics[i], "image_bounds": corners[i].ravel(), "image": _jpeg(images[i]),
                       **({} if seen is None else {name: value[i] for name, value in seen.items()}),
                       **({} if people is None else _labels(people[start + i], crop_from_image[i:i + 1]))}

@@ -5,6 +5,7 @@ import glob
 import numpy as np
 import tensorflow as tf
 
+from hund_tf import presets
 from hund_tf.body import keypoints
 from hund_tf.evaluation import metrics
 from hund_tf.geometry import camera
@@ -22,7 +23,7 @@ def held_out(model, pattern, noise=1.0, seed=0, num_stages=None, batch_size=32, 
     Evidence is drawn as in training, by seed; photos are not rendered, so the detectors are not part of the test.
 
     Args:
-        model: `Reconstructor`.
+        model: `Reconstructor` with landmark networks.
         pattern: str, pattern of scene files.
         noise: float, scale of the evidence's errors; 0 is clean evidence.
         seed: int.
@@ -63,6 +64,11 @@ def held_out(model, pattern, noise=1.0, seed=0, num_stages=None, batch_size=32, 
                 "pa_mpjpe_mm": metrics.pa_mpjpe_mm(estimate, true), "mpjpe_mm": metrics.mpjpe_mm(estimate, true, root),
                 "in_view": bool(_inside(pixel, bounds).mean() >= IN_VIEW), "stage_losses": [float(x) for x in loss]})
     return records
+
+
+def needs_photos(preset):
+    """Whether the first CNN of a preset, name or folder, sees pixels alone; scenes are landmarks and cannot feed it."""
+    return presets.read_metadata(presets.find(preset))["sensing"] != "landmarks"
 
 
 def _inside(pixels, bounds):

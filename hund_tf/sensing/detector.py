@@ -15,6 +15,7 @@ _NEARER_THRESHOLD, _TURNED_THRESHOLD = 0.3, 0.5  # more looks find more that is 
 _SEEN = 0.25  # score of a keypoint that a box must hold
 _SMALL = 0.25  # of the picture's longer side: if most people are smaller, look from nearer
 _STRIP = 2.0  # longer over shorter side from which a picture is looked at in pieces
+_FURTHER, _UNSURE = 1.8, 0.5  # of the longer side; who fills the picture has 0.2 to 0.4, and 0.9 from further
 _TILE, _MOST_TILES = 0.6, 8  # piece over the longer side; at most so many along it
 # COCO's keypoint constants: twice the spread of annotators, as share of the root of the area
 _SPREADS = 2 * np.array([.026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062,
@@ -60,6 +61,7 @@ class PersonDetector(tf.Module):
             tf.TensorSpec([None, None, 3], tf.uint8)])
         spec = sampling.pyramid_spec(3)
         self._nearer = tf.function(self._look_nearer, autograph=False, input_signature=[spec])
+        self._further = tf.function(self._look_further, autograph=False, input_signature=[spec])
         self._turned = tf.function(self._look_turned, autograph=False, input_signature=[spec])
         self._finished = tf.function(self._finish, autograph=False, input_signature=[People(*(
             tf.TensorSpec([None, *s], tf.float32) for s in ((4,), (), (17, 3)))), tf.TensorSpec([2], tf.float32)])
@@ -84,6 +86,9 @@ class PersonDetector(tf.Module):
         small = tf.reduce_sum(tf.cast(longer < _SMALL * side, tf.int32)) * 2 > tf.shape(longer)[0]
         nearer = small | (side > _STRIP * short)
         found = tf.cond(nearer, lambda: _joined(found, self._nearer(image)), lambda: found)
+        # who fills the picture is larger than the network expects, and known surely from further
+        sure = tf.reduce_any(found.scores >= _UNSURE)
+        found = tf.cond(sure, lambda: found, lambda: _joined(found, self._further(image)))
         # a person upside down or lying may only be known after turning the picture
         nobody = tf.equal(tf.shape(found.scores)[0], 0)
         found = tf.cond(nobody, lambda: self._turned(image), lambda: found)
@@ -151,6 +156,11 @@ class PersonDetector(tf.Module):
         x, y = (tf.reshape(v, [-1]) for v in tf.meshgrid(starts(width), starts(height)))
         regions = tf.stack([x + tile / 2, y + tile / 2, tf.fill(tf.shape(x), tile), tf.zeros_like(x)], -1)
         return self._look(image, regions, max(_NEARER_THRESHOLD, self.score_threshold), drop_cut=True)
+
+    def _look_further(self, image):
+        width, height = tf.unstack(image.size)
+        region = tf.stack([width / 2, height / 2, _FURTHER * tf.maximum(width, height), 0.0])
+        return self._look(image, region[None], max(_UNSURE, self.score_threshold))
 
     def _look_turned(self, image):
         x, y = tf.unstack(image.size / 2)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 NUM_PARTS = 15
 FEATURES = 256
+_EMPTY_K, _EMPTY_MASK = (1, 30, 30, 137), (1, 60, 60)
 _BODY, _FACE, _LEFT_HAND, _RIGHT_HAND = range(25), (25, 95), (95, 116), (116, 137)
 
 
@@ -50,6 +51,15 @@ class PartSegmentation(keras.Model):
         fine = tf.nn.relu(fine + spread(self.up(features), 2))
         fine = fine + self.join(fine)
         return features, tf.nn.depth_to_space(self.to_logits(fine), 2)
+
+
+def new(weights=None):
+    """A built `PartSegmentation`, with its weights from a file if given."""
+    model = PartSegmentation()
+    model(tf.zeros(_EMPTY_K), tf.zeros(_EMPTY_MASK))
+    if weights is not None:
+        model.load_weights(weights)
+    return model
 
 
 def condense(heatmaps):

@@ -9,6 +9,10 @@ GROUPS = {"nose": (0,), "eyes": (15, 16), "ears": (17, 18), "shoulders": (2, 5),
           "hips": (9, 12), "knees": (10, 13), "ankles": (11, 14), "big toes": (19, 22), "heels": (21, 24)}
 _SEEN, _SURE, _LIKELY = 0.05, 0.7, 0.5
 _LIMBS = {"upper arm": (2, 3, 5, 6), "forearm": (3, 4, 6, 7), "thigh": (9, 10, 12, 13), "shin": (10, 11, 13, 14)}
+_BONES = {"upper arm": ((2, 3), (5, 6)), "forearm": ((3, 4), (6, 7)), "thigh": ((9, 10), (12, 13)),
+          "shin": ((10, 11), (13, 14)), "trunk": ((1, 8),), "foot": ((11, 22), (14, 19))}  # pairs of points; feet end at the big toes
+_UPRIGHT_BONES, _MOST_TILT, _BARELY = ("trunk", "thigh", "shin"), np.radians(15.0), 0.1
+_UPRIGHT_POINTS, _SHOULDERS = (0, 2, 5, 9, 10, 11, 12, 13, 14), (2, 5)  # right shoulder, left shoulder
 _LIMB_POINTS = (2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)
 _LEAST_POINTS = 8
 _NOSE, _FACE_NOSE = 0, 25 + 30  # of BODY_25 and of the 70 face points
@@ -47,6 +51,8 @@ def figures(evidence):
     result.update(_mask_figures(mask, points, confidence))
     result.update(_agreement_figures(points, confidence, size))
     result.update(_landmark_figures(points, confidence, points3d, sure3d, size))
+    result.update(_length_figures(points3d, sure3d))
+    result.update(_upright_figures(points, confidence, points3d))
     return result
 
 
@@ -106,6 +112,45 @@ def _landmark_figures(points, confidence, points3d, sure3d, size):
             residuals.append(np.linalg.norm(seen - scale * flat, axis=-1).mean() / size[i])
     result["3D estimate seen from the front, to the keypoints, median over size"] = _quantile(residuals, 0.5)
     return result
+
+
+def _length_figures(points3d, sure3d):
+    """How long the bones of the 3D estimate are, right and left ones together."""
+    result = {}
+    for name, pairs in _BONES.items():
+        lengths = np.stack([np.linalg.norm(points3d[:, b] - points3d[:, a], axis=-1) for a, b in pairs])
+        sure = np.stack([(sure3d[:, pair] > _LIKELY).all(1) for pair in pairs])
+        result[f"3D {name}: length, median (m)"] = _quantile(lengths[sure], 0.5)
+    return result
+
+
+def _upright_figures(points, confidence, points3d):
+    """Proportions in the image, and depths of the 3D estimate, of people who stand straight and face the camera."""
+    upright = _is_upright(points, confidence)
+    result = {"upright: share of people": float(upright.mean())}
+    lengths, depths = {}, {}
+    for name in _UPRIGHT_BONES:
+        first, last = (np.array(ends) for ends in zip(*_BONES[name]))
+        lengths[name] = np.linalg.norm(points[:, last] - points[:, first], axis=-1)[upright].mean(1)  # of both sides
+        depths[name] = (points3d[:, last, 2] - points3d[:, first, 2])[upright].mean(1)
+    whole = np.maximum(sum(lengths.values()), 1e-6)
+    for name in _UPRIGHT_BONES:
+        result[f"upright: {name}'s share in the image"] = _quantile(lengths[name] / whole, 0.5)
+    for name in _UPRIGHT_BONES:
+        result[f"upright: {name}'s depth in the 3D estimate, median (m)"] = _quantile(depths[name], 0.5)
+    return result
+
+
+def _is_upright(points, confidence):
+    """Trunk, thighs and shins within 15 degrees of the vertical, the left shoulder well to the right of the right: `[N]`."""
+    upright = (confidence[:, _UPRIGHT_POINTS] > _BARELY).all(1)
+    for name in _UPRIGHT_BONES:
+        for a, b in _BONES[name]:
+            along = points[:, b] - points[:, a]
+            upright &= np.arctan2(np.abs(along[:, 0]), along[:, 1]) < _MOST_TILT
+    trunk = np.linalg.norm(points[:, 8] - points[:, 1], axis=-1)
+    right, left = _SHOULDERS
+    return upright & (points[:, left, 0] - points[:, right, 0] > 0.5 * trunk)
 
 
 def _extent(points, confidence):

@@ -14,11 +14,10 @@ import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
-from hund_tf.sensing.part_segmentation import PartSegmentation
+from hund_tf.sensing.part_segmentation import new as new_segmentation
 from hund_tf.training import callbacks, examples, recorded, regimes, runs, strategies, synthetic
 from hund_tf.training.panels import StagePanels
 
-_EMPTY_K = (1, 30, 30, 137)
 _PANELS = 4  # validation examples drawn after each epoch
 
 
@@ -191,16 +190,6 @@ def _first(dataset, count):
 def _start(run_dir, steps_per_epoch):
     epoch, step = callbacks.resume_point(run_dir, steps_per_epoch)
     return epoch * steps_per_epoch + step
-
-
-def new_segmentation(weights=None):
-    """A built part CNN, with weights from a file if given."""
-    model = PartSegmentation()
-    maps = tf.zeros(_EMPTY_K)
-    model(maps, tf.zeros([1, 60, 60]))
-    if weights is not None:
-        model.load_weights(weights)
-    return model
 
 
 def _load(pattern, body):

@@ -36,6 +36,15 @@ def test_people_of_the_sample_photo(find, photo):
         assert covered(boxes, person) > 0.6
 
 
+@pytest.mark.parametrize("crop", [(290, 100, 412, 200), (108, 82, 192, 160)])
+def test_head_and_shoulders_that_fill_the_picture(find, photo, crop):
+    """The portrait of each of the two is one sure person, seen whole."""
+    x0, y0, x1, y1 = crop
+    boxes, scores = find(photo[y0:y1, x0:x1].copy())
+    assert scores[0] > 0.8
+    assert covered(boxes.numpy()[:1], (0, 0, x1 - x0, y1 - y0)) > 0.6
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_turned_photo(find, photo, quarters):
     boxes, _ = find(np.rot90(photo, quarters).copy())

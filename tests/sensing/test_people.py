@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hund_tf.sensing.people import is_known, is_person
+from hund_tf.sensing.people import distinct, is_known, is_person
 
 
 def somebody(seed=0):
@@ -21,6 +21,14 @@ def test_half_a_body_that_is_seen_surely_is_a_person_a_few_points_are_none():
 def test_sure_hands_and_face_alone_are_no_person():
     confidence = np.ones(137)
     confidence[:25] = 0.0
+    assert not is_person(confidence)
+
+
+def test_a_head_that_both_networks_see_is_a_person():
+    confidence = np.zeros(137)
+    confidence[[0, 15, 16, 17, 18]] = 0.9
+    assert is_person(confidence)
+    confidence[[0, 15, 16, 17, 18]] = 0.5  # what one network sees alone
     assert not is_person(confidence)
 
 
@@ -52,3 +60,12 @@ def test_some_wild_points_do_not_make_another_person():
     other = points.copy()
     other[[4, 7, 11]] += 150.0
     assert is_known(other, confidence, [(points, confidence)])
+
+
+def test_who_is_kept_is_known_from_then_on():
+    points, confidence = zip(somebody(), somebody(1), somebody(), somebody(2))
+    confidence = np.array(confidence)
+    confidence[1] = 0.1
+    known = []
+    assert distinct(points, confidence, known) == [0, 3] and len(known) == 2
+    assert distinct(points, confidence, known) == []
