@@ -176,6 +176,7 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
     assert len(train(body, paths, tmp_path, start).history["loss"]) == 1
     first, second = callbacks.read_curve(str(tmp_path / "curve.csv"))
     assert second["loss"] < 0.7 * first["loss"] and second["part_loss"] < first["part_loss"]
+    assert second["gradient_norm"] > 0
     multitask_cnn.new(str(tmp_path / "sensing.h5"))  # as a plain `MultitaskCNN`
     with pytest.raises(FileExistsError, match="new or unfinished"):
         train(body, paths, tmp_path, start)
@@ -185,6 +186,13 @@ def test_a_run_goes_on_with_the_batches_it_would_have_had(body, paths):
     whole, rest = (sensing.dataset(paths, body.coding, 1, seed=5, crop_side=32, start=start) for start in (0, 2))
     for (a, _), (b, _) in zip(whole.skip(2).take(3), rest.take(3)):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_not_finite_names_its_records(body, paths, start, tmp_path, monkeypatch):
+    monkeypatch.setattr(sensing.heatmaps, "paint_heatmaps", lambda keypoints, *args: tf.fill([COUNT, 8, 8, 137], np.nan))
+    names = ", ".join(records.sources_of(paths, 0, COUNT))
+    with pytest.raises(FloatingPointError, match=f"in epoch 1, batch 1, step 0 of the run, which holds records {names}. The last"):
+        train(body, paths, tmp_path, start)
 
 
 def test_features_of_the_part_network_are_learned_at_full_size_only(drawn):
