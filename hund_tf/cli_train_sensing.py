@@ -68,7 +68,8 @@ def _train(options):
 
     body = GenerativeBody.from_asset(options.body)
     parts = options.parts or os.path.join(presets.find("body"), presets.SENSING_WEIGHTS["landmarks"])
-    made = sensing_records.make(options.folder, body, options.images, options.renders, options.seed, _HELD_OUT)
+    made = sensing_records.make(options.folder, body, options.images, options.renders, options.seed, _HELD_OUT,
+                                hold_renders=not options.validation)
     paths = made.training + (record_paths(options.records) if options.records else [])
     held_out = record_paths(options.validation) if options.validation else made.validation
     sensing.train_sensing(

@@ -61,31 +61,33 @@ def save_finished(model, history, run_dir, name, patience=None):
     shutil.rmtree(os.path.join(run_dir, callbacks.BACKUP), ignore_errors=True)
 
 
-def keep_settings(run_dir, settings):
-    """Writes the settings of a new run into its folder as `config.json`; a run that goes on must have the same.
+def keep_settings(folder, settings, name="config.json"):
+    """Writes the settings of what begins in a folder; what goes on there must have the same.
 
     Args:
-        run_dir: str, folder of the run.
+        folder: str, of a run.
         settings: dict for JSON.
+        name: str, of the file.
 
     Raises:
-        ValueError: if the folder's run was begun with other settings.
+        ValueError: if what is there was begun with other settings.
     """
-    settings, kept = json.loads(json.dumps(settings)), read_settings(run_dir)
+    settings, kept = json.loads(json.dumps(settings)), read_settings(folder, name)
     if kept is not None and kept != settings:
-        raise ValueError(f"A run must go on with the settings it began with, {kept}. Received: {settings}.")
-    os.makedirs(run_dir, exist_ok=True)
+        raise ValueError(f"A run must go on with the settings it began with, {kept}; others need a folder of their own. "
+                         f"Received: {settings}.")
+    os.makedirs(folder, exist_ok=True)
 
     def write(temporary):
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(settings, file, indent=1)
 
-    write_atomically(os.path.join(run_dir, "config.json"), write)
+    write_atomically(os.path.join(folder, name), write)
 
 
-def read_settings(run_dir):
+def read_settings(folder, name="config.json"):
     """What `keep_settings` wrote, or None."""
-    path = os.path.join(run_dir, "config.json")
+    path = os.path.join(folder, name)
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
