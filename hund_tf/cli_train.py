@@ -3,19 +3,19 @@
 import argparse
 import csv
 import dataclasses
-import glob
+import filecmp
 import os
 import shlex
 import sys
 
-from hund_tf import cli_train_sensing, cli_values
+from hund_tf import cli_train_average, cli_train_options, cli_train_sensing, cli_values
 from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 
 _HELP = """\
 Trains the networks. A run that was cut off goes on when its command is given again, with the very batches that it
 would have had; a finished one is left as it is."""
 _EXAMPLES = """\
-examples, in the order of a training from nothing (the README has the figures):
+examples, in the order of a training from nothing (docs/training.md has the whole recipe):
   hund train parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
   hund train body --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --parts runs/parts/parts.h5 \\
       --run runs/body
@@ -82,44 +82,35 @@ def _add_preset(kinds):
 
 
 # Another kind of training is another function here: it adds its parser and sets `run`.
-KINDS = (_add_parts, _add_body, cli_train_sensing.add_sensing, _add_preset)
+KINDS = (_add_parts, _add_body, cli_train_sensing.add_sensing, cli_train_average.add_average, _add_preset)
 
 
 def _add_run(parser, epochs, steps, rate):
-    """Options of every run; defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`."""
+    """Options of a run on scenes; defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`."""
     parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files or records")
-    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the run")
-    parser.add_argument("--epochs", type=cli_values.count(1), default=epochs, help="default: %(default)s")
-    parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=steps, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=cli_values.count(1), default=32, help="of all devices together (default: %(default)s)")
-    parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=cli_values.between(0, 1), default=rate, help="the highest (default: %(default)s)")
-    parser.add_argument("--start-from", metavar="FILE", help="weights to start from")
-    parser.add_argument("--ema", type=cli_values.between(0, 1), metavar="MOMENTUM",
-                        help="average the weights, such as 0.999; these are validated and saved (default: do not)")
-    parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
-                        help="stop after so many epochs without a better validation loss (default: do not)")
+    cli_train_options.add_run(parser, epochs, steps, rate)
 
 
 def _add_body_options(parser):
-    parser.add_argument("--body", default=BodyConfig.asset, help="name or path of the body (default: %(default)s)")
-    parser.add_argument("--pose-prior", choices=("flow", "gaussian"), default=BodyConfig.pose_prior, help="default: %(default)s")
+    cli_train_options.add_body(parser)
+    parser.add_argument("--pose-prior", choices=("flow", "gaussian"), default=BodyConfig.pose_prior,
+                        help="default: %(default)s")
     parser.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes, help="default: %(default)s")
 
 
 def _train_parts(options):
-    _check_files(scenes=options.scenes, validation=options.validation, start_from=options.start_from)
+    cli_train_options.check_files(options, "scenes", "validation", "start_from")
     from hund_tf.training import train
 
-    train.train_parts(options.scenes, options.validation, options.folder, body=_body(options), **_common(options))
+    train.train_parts(options.scenes, options.validation, options.folder, body=_body(options),
+                      **cli_train_options.settings(options))
     return 0
 
 
 def _train_body(options):
     if options.scenes is None and options.records is None:
         raise cli_values.BadInput("hund train body needs --scenes or --records. Received: neither.")
-    _check_files(scenes=options.scenes, records=options.records, validation=options.validation, parts=options.parts,
-                 start_from=options.start_from)
+    cli_train_options.check_files(options, "scenes", "records", "validation", "parts", "start_from")
     config = _config(options)
     training = TrainingConfig(regime=options.regime, meta_loss=options.meta_loss, stage_weights=options.stage_weights,
                               precision=_PRECISIONS[options.mixed_precision])
@@ -129,15 +120,14 @@ def _train_body(options):
     from hund_tf.training import train
 
     train.train_body(options.scenes, options.validation, options.parts, options.folder, config=config, training=training,
-                     records=options.records, strategy=options.strategy, **_common(options))
+                     records=options.records, strategy=options.strategy, **cli_train_options.settings(options))
     return 0
 
 
 def _make_preset(options):
     weights, settings = (os.path.join(options.folder, name) for name in ("weights.h5", "config.json"))
-    _check_files(parts=options.parts, sensing=options.sensing)
-    _check_files(run=weights)
-    _check_files(run=settings)
+    cli_train_options.check_files(options, "parts", "sensing")
+    cli_train_options.check_there("--run", weights, settings)
     network = cli_train_sensing.network_of(options.parts, options.sensing)
     from hund_tf import presets
     from hund_tf.hund import HundBody
@@ -153,13 +143,8 @@ def _make_preset(options):
     presets.save(options.out, model, network, {
         "name": os.path.basename(os.path.abspath(options.out)), "licence": options.licence, "data": options.data,
         "command": "hund " + shlex.join(sys.argv[1:]), "trainable_parameters": train.trainable_count(model),
-        "validation": _last_row(options.folder)})
+        "validation": _validation(options.folder)})
     return 0
-
-
-def _common(options):
-    names = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from", "ema", "patience")
-    return {name: getattr(options, name) for name in names}
 
 
 def _body(options):
@@ -170,18 +155,19 @@ def _config(options):
     return HundConfig(body=_body(options), objective=ObjectiveConfig(part_map_size=options.part_map_size))
 
 
-def _check_files(**patterns):
-    """Refuses a pattern without files before TensorFlow is loaded."""
-    for name, pattern in patterns.items():
-        if pattern is not None and not glob.glob(pattern) and not os.path.exists(pattern):
-            raise cli_values.BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
+def _validation(run):
+    """Validation figures of a run's weights, from its `curve.csv`: dict; none where there is no such file.
 
-
-def _last_row(run):
-    """Validation figures of a run's last epoch, from its `curve.csv`: dict."""
-    with open(os.path.join(run, "curve.csv"), newline="", encoding="utf-8") as file:
-        last = list(csv.DictReader(file))[-1]
-    return {name[4:]: round(float(value), 3) for name, value in last.items()
+    They are of the last epoch, but where the run ended early its weights are a copy of the best.
+    """
+    paths = [os.path.join(run, name) for name in ("curve.csv", "weights.h5", "best.h5")]
+    if not os.path.exists(paths[0]):
+        return {}
+    with open(paths[0], newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    early = os.path.exists(paths[2]) and filecmp.cmp(*paths[1:], shallow=False)
+    row = min(rows, key=lambda row: float(row["val_loss"])) if early else rows[-1]
+    return {name[4:]: round(float(value), 3) for name, value in row.items()
             if name.startswith("val_") and value != "NA"}
 
 

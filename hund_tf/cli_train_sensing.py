@@ -1,11 +1,9 @@
 """`hund train sensing`: photos without labels and renders of our body in, weights of a `MultitaskCNN` out."""
 
 import argparse
-import glob
 import os
 
-from hund_tf import cli_values
-from hund_tf.config import BodyConfig
+from hund_tf import cli_train_options, cli_values
 
 _HELP = """\
 Trains the first CNN, `MultitaskCNN`, to say of a crop what the landmark networks and the part CNN say of it, and on
@@ -30,24 +28,14 @@ def add_sensing(kinds):
     parser.add_argument("--records", metavar="PATTERN", help="training records that hold images and evidence")
     parser.add_argument("--validation", metavar="PATTERN",
                         help=f"held-out records (default: each {_HELD_OUT}th photo, else other renders)")
-    parser.add_argument("--run", required=True, dest="folder", metavar="DIR",
-                        help="folder of the run; records lie there too")
     parser.add_argument("--parts", metavar="FILE",
                         help="weights of the part CNN that labels photos (default: preset body's)")
     parser.add_argument("--trunk", metavar="FILE",
                         help="weights of keras.applications' ResNet50 without top to start from (default: random)")
-    parser.add_argument("--start-from", metavar="FILE", help="weights of a whole MultitaskCNN to start from")
     parser.add_argument("--frozen-statistics", action="store_true",
                         help="batch normalization by fixed statistics, for batches of less than about 8")
-    parser.add_argument("--epochs", type=cli_values.count(1), default=50, help="default: %(default)s, the paper's")
-    parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=1000, help="default: %(default)s")
-    parser.add_argument("--batch-size", type=cli_values.count(1), default=32, help="default: %(default)s, the paper's")
-    parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
-    parser.add_argument("--learning-rate", type=cli_values.between(0, 1), default=1e-3, help="the highest (default: %(default)s)")
-    parser.add_argument("--ema", type=cli_values.between(0, 1), metavar="MOMENTUM", help="average the weights (default: do not)")
-    parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",
-                        help="stop after so many epochs without a better validation loss (default: do not)")
-    parser.add_argument("--body", default=BodyConfig.asset, help="name or path of the body (default: %(default)s)")
+    cli_train_options.add_run(parser, epochs=50, steps=1000, rate=1e-3)  # epochs and batch size are the paper's
+    cli_train_options.add_body(parser)
     parser.set_defaults(run=cli_values.guarded(_train))
 
 
@@ -58,24 +46,20 @@ def _train(options):
         raise cli_values.BadInput("--records alone needs --validation. Received: --records alone.")
     if options.images and not os.path.isdir(options.images):
         raise cli_values.BadInput(f"--images must be a folder. Received: {options.images}.")
-    for name in ("records", "validation", "parts", "trunk", "start_from"):
-        pattern = getattr(options, name)
-        if pattern and not glob.glob(pattern) and not os.path.exists(pattern):
-            raise cli_values.BadInput(f"--{name.replace('_', '-')} must name files that are there. Received: {pattern!r}.")
+    cli_train_options.check_files(options, "records", "validation", "parts", "trunk", "start_from")
     from hund_tf import presets
     from hund_tf.body.generative_body import GenerativeBody
     from hund_tf.training import sensing, sensing_records, train
 
     body = GenerativeBody.from_asset(options.body)
     parts = options.parts or os.path.join(presets.find("body"), presets.SENSING_WEIGHTS["landmarks"])
-    made = sensing_records.make(options.folder, body, options.images, options.renders, options.seed, _HELD_OUT)
+    made = sensing_records.make(options.folder, body, options.images, options.renders, options.seed, _HELD_OUT,
+                                hold_renders=not options.validation)
     paths = made.training + (record_paths(options.records) if options.records else [])
     held_out = record_paths(options.validation) if options.validation else made.validation
     sensing.train_sensing(
         paths, held_out, options.folder, body.coding, segmentation=train.new_segmentation(parts),
-        trunk_weights=options.trunk, batch_statistics=not options.frozen_statistics,
-        **{name: getattr(options, name) for name in (
-            "epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from", "ema", "patience")})
+        trunk_weights=options.trunk, batch_statistics=not options.frozen_statistics, **cli_train_options.settings(options))
     return 0
 
 

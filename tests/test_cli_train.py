@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hund_tf import cli
+from hund_tf import cli, cli_train
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
 from hund_tf.training.runs import keep_settings, read_settings
 
@@ -140,6 +140,20 @@ def test_preset(monkeypatch, in_folder_with_files):
     assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")
     assert (metadata["name"], metadata["licence"], metadata["data"]) == ("mine", "CC0-1.0", "not stated")
     json.dumps(metadata)
+
+
+@pytest.mark.parametrize("best, loss", [(b"finished", 2.25), (b"others", 3.5), (None, 3.5)])
+def test_validation_is_that_of_the_weights(tmp_path, best, loss):
+    """A run that ended early left a copy of its best weights, others left those of their last epoch."""
+    (tmp_path / "weights.h5").write_bytes(b"finished")
+    (tmp_path / "curve.csv").write_text("epoch,loss,val_loss\n0,2,2.25\n1,1,3.5\n")
+    if best is not None:
+        (tmp_path / "best.h5").write_bytes(best)
+    assert cli_train._validation(str(tmp_path)) == {"loss": loss}
+
+
+def test_a_mean_has_no_validation(tmp_path):
+    assert cli_train._validation(str(tmp_path)) == {}
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):

@@ -37,7 +37,7 @@ def test_learning_rate_must_be_a_rate(tmp_path, capsys):
 
 def test_hands_on_what_it_was_told(tmp_path, monkeypatch):
     made, trained = [], {}
-    monkeypatch.setattr(sensing_records, "make", lambda *args: made.append(args) or sensing_records.RecordSets(["a"], ["b"]))
+    monkeypatch.setattr(sensing_records, "make", lambda *args, **settings: made.append(args) or sensing_records.RecordSets(["a"], ["b"]))
     monkeypatch.setattr(sensing, "train_sensing", lambda *args, **kwargs: trained.update(kwargs, args=args))
     assert run("--images", str(tmp_path), "--renders", "7", "--run", "runs/x", "--batch-size", "4", "--frozen-statistics",
                "--seed", "3", "--epochs", "2") == 0
@@ -48,7 +48,7 @@ def test_hands_on_what_it_was_told(tmp_path, monkeypatch):
 
 
 def test_a_finished_or_broken_run_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sensing_records, "make", lambda *args: sensing_records.RecordSets(["a"], ["b"]))
+    monkeypatch.setattr(sensing_records, "make", lambda *args, **settings: sensing_records.RecordSets(["a"], ["b"]))
     for error, code in ((FileExistsError("finished"), 2), (FloatingPointError("not finite"), 1)):
         def fail(*args, error=error, **kwargs):
             raise error

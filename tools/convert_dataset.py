@@ -4,7 +4,7 @@
     python tools/convert_dataset.py human36m --root data/h36m --split train --every 10 --out records/h36m --shards 32
     python tools/convert_dataset.py photos --root my_photos --out records/mine
 
-README, Training, says which files of each set are read. A wrong file or layout ends with code 2 and what was expected.
+docs/training.md says which files of each set are read. A wrong file or layout ends with code 2 and what was expected.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import sys
 from tqdm import tqdm
 
 from hund_tf.cli_values import count
-from hund_tf.training import record_files
 
 _MODULES = {"human36m": "human36m", "3dpw": "three_dpw", "coco": "coco", "openimages": "open_images",
             "photos": "photo_folder"}
@@ -48,7 +47,8 @@ def _parser():
 def main(arguments=None):
     parser = _parser()
     args = parser.parse_args(arguments)
-    from hund_tf.datasets.convert import convert  # builds on TensorFlow; --help need not wait for it
+    from hund_tf.datasets.convert import convert  # builds on TensorFlow, as the next; --help need not wait for it
+    from hund_tf.training import record_files
 
     source = importlib.import_module(f"hund_tf.datasets.{_MODULES[args.set]}")
     options = {name: getattr(args, name) for name in ("labels", "whole_body") if hasattr(args, name)}

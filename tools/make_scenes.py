@@ -21,7 +21,7 @@ _DRAW = 512
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--motion", required=True, help=".npz of motion capture (README, Training)")
+    parser.add_argument("--motion", required=True, help=".npz of motion capture (docs/training.md)")
     parser.add_argument("--out", required=True, help="files are named OUT-000.npz and so on")
     parser.add_argument("--count", type=int, default=60000)
     parser.add_argument("--per-file", type=int, default=4096)

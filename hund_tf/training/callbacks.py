@@ -9,11 +9,13 @@ import math
 import os
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from hund_tf.files import write_atomically
 
 SAVE_EVERY = 200  # steps between checkpoints
+CURVE, BEST, BACKUP = "curve.csv", "best.h5", "backup"  # in the folder of a run
 
 
 def make(run_dir, steps_per_epoch, describe=None, patience=None, tensorboard=True, panels=None, chief=True):
@@ -32,7 +34,7 @@ def make(run_dir, steps_per_epoch, describe=None, patience=None, tensorboard=Tru
         list of `keras.callbacks.Callback`.
     """
     os.makedirs(run_dir, exist_ok=True)
-    curve, (epoch, _) = os.path.join(run_dir, "curve.csv"), resume_point(run_dir, steps_per_epoch)
+    curve, (epoch, _) = os.path.join(run_dir, CURVE), resume_point(run_dir, steps_per_epoch)
     rows = read_curve(curve)[:epoch]
     best = min((row["val_loss"] for row in rows if "val_loss" in row), default=None)
     averaged = AveragedWeights()
@@ -41,7 +43,7 @@ def make(run_dir, steps_per_epoch, describe=None, patience=None, tensorboard=Tru
         _keep_rows(curve, epoch)
         callbacks.append(keras.callbacks.CSVLogger(curve, append=True))
     callbacks.append(keras.callbacks.ModelCheckpoint(
-        os.path.join(run_dir, "best.h5"), save_weights_only=True, save_best_only=True, initial_value_threshold=best))
+        os.path.join(run_dir, BEST), save_weights_only=True, save_best_only=True, initial_value_threshold=best))
     if panels is not None and chief:
         callbacks.append(panels)
     callbacks.append(averaged.give_back)
@@ -49,13 +51,13 @@ def make(run_dir, steps_per_epoch, describe=None, patience=None, tensorboard=Tru
         callbacks.append(keras.callbacks.TensorBoard(os.path.join(run_dir, "tensorboard"), write_graph=False))
     if patience is not None:
         callbacks.append(Patience(rows, patience))
-    callbacks.append(Checkpoint(os.path.join(run_dir, "backup"), steps_per_epoch))
+    callbacks.append(Checkpoint(os.path.join(run_dir, BACKUP), steps_per_epoch))
     return callbacks
 
 
 def resume_point(run_dir, steps_per_epoch):
     """`(epoch, step)` at which a run in this folder goes on; `(0, 0)` for a new one."""
-    latest = tf.train.latest_checkpoint(os.path.join(run_dir, "backup", "chief"))
+    latest = tf.train.latest_checkpoint(os.path.join(run_dir, BACKUP, "chief"))
     if latest is None:
         return 0, 0
     epoch, step = (int(tf.train.load_variable(latest, f"ckpt_saved_{name}/.ATTRIBUTES/VARIABLE_VALUE"))
@@ -67,7 +69,8 @@ class Checkpoint(keras.callbacks.BackupAndRestore):
     """Keeps weights, optimizer and place every so many steps and after each epoch; a run started again goes on there.
 
     After the last step of an epoch it waits for the epoch's end, so that a run killed during validation validates again.
-    Metrics of the epoch that was cut off count from the checkpoint on.
+    Metrics of the epoch that was cut off count from the checkpoint on. The last checkpoint stays until `runs.save_finished`
+    has written the weights.
 
     Args:
         folder: str.
@@ -76,7 +79,7 @@ class Checkpoint(keras.callbacks.BackupAndRestore):
     """
 
     def __init__(self, folder, steps_per_epoch, every=SAVE_EVERY):
-        super().__init__(folder, save_freq=every)
+        super().__init__(folder, save_freq=every, delete_checkpoint=False)
         self._steps_per_epoch = steps_per_epoch
 
     def on_train_batch_end(self, batch, logs=None):
@@ -141,8 +144,8 @@ class AveragedWeights(keras.callbacks.Callback):
             self._live = None
 
 
-class Patience(keras.callbacks.EarlyStopping):
-    """Early stopping on `val_loss` that remembers the epochs before the run was cut off.
+class Patience(keras.callbacks.Callback):
+    """Stops a run that is `out_of_patience`, and remembers the epochs before it was cut off.
 
     Args:
         rows: list of dicts, the logs of those epochs.
@@ -150,13 +153,25 @@ class Patience(keras.callbacks.EarlyStopping):
     """
 
     def __init__(self, rows, patience):
-        super().__init__(patience=patience, monitor="val_loss", mode="min")
-        self._rows = rows
+        super().__init__()
+        self._rows, self._patience = list(rows), patience
 
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        for epoch, row in enumerate(self._rows):
-            self.on_epoch_end(epoch, row)
+    def on_epoch_end(self, epoch, logs=None):
+        self._rows.append(logs or {})
+        if out_of_patience(self._rows, self._patience):
+            self.model.stop_training = True
+
+
+def out_of_patience(rows, patience):
+    """Whether the last `patience` epochs, each a dict, brought no better `val_loss`; never if that is None."""
+    losses = np.nan_to_num([row["val_loss"] for row in rows if "val_loss" in row], nan=np.inf)
+    return patience is not None and len(losses) > patience and losses[-patience:].min() >= losses[:-patience].min()
+
+
+def epochs_to_do(run_dir, steps_per_epoch, epochs, patience):
+    """How many epochs a run has: `epochs`, or those it did where its patience ran out before it was cut off."""
+    done, _ = resume_point(run_dir, steps_per_epoch)
+    return done if out_of_patience(read_curve(os.path.join(run_dir, CURVE))[:done], patience) else epochs
 
 
 def read_curve(path):

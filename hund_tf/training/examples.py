@@ -87,11 +87,11 @@ def turns_before(start, turn, count):
     return (start - turn + count - 1) // count
 
 
-def for_workers(dataset, strategy, batch_size):
-    """Each replica's share of every global batch, cut out here, so that all workers see the batches one machine would.
+def for_workers(make, strategy, batch_size):
+    """Each replica's share of every global batch, so that all workers together see the batches that one machine would.
 
     Args:
-        dataset: of batches of exactly `batch_size`.
+        make: callable, slice -> dataset of these rows of each batch of exactly `batch_size`; a worker asks for its own.
         strategy: `tf.distribute.Strategy`.
         batch_size: int, the global one.
 
@@ -109,13 +109,14 @@ def for_workers(dataset, strategy, batch_size):
     def of_worker(context):
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local * share
+        dataset = make(slice(first, first + local * share))
 
-        def cut(*batch):
-            return tf.nest.map_structure(lambda value: tf.reshape(
-                value[first:first + local * share], tf.concat([[local, share], tf.shape(value)[1:]], 0)), batch)
+        def cut(*rows):
+            return tf.nest.map_structure(
+                lambda value: tf.reshape(value, tf.concat([[local, share], tf.shape(value)[1:]], 0)), rows)
 
-        def shape(*batch):
-            return tf.nest.map_structure(lambda value, spec: tf.ensure_shape(value, [share, *spec.shape[1:]]), batch,
+        def shape(*rows):
+            return tf.nest.map_structure(lambda value, spec: tf.ensure_shape(value, [share, *spec.shape[1:]]), rows,
                                          dataset.element_spec)
 
         return dataset.map(cut).unbatch().map(shape).prefetch(2)

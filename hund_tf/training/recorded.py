@@ -6,13 +6,12 @@ from hund_tf.training.evidence import DetectedEvidence
 from hund_tf.training.examples import TrainingLabels
 
 
-def body_dataset(records, segmentation, start=0):
+def body_dataset(records, segmentation):
     """Batches for the body network from batches of records.
 
     Args:
         records: `tf.data.Dataset` of batched dicts as `records.read` gives them; each record must hold its evidence.
         segmentation: `PartSegmentation`, with weights.
-        start: int, batches to leave out, before the costly part.
 
     Returns:
         `tf.data.Dataset` of `(EvidenceSummary, TrainingLabels)`.
@@ -24,7 +23,7 @@ def body_dataset(records, segmentation, start=0):
         missing = [source.decode() for source, there in zip(first["source"].numpy(), first["has_evidence"].numpy()) if not there]
         if missing:
             raise ValueError(f"Records must hold evidence to train the body network. Received some without: {missing[:3]}.")
-    return records.skip(start).map(lambda record: examples(record, segmentation), num_parallel_calls=1).prefetch(2)
+    return records.map(lambda record: examples(record, segmentation), num_parallel_calls=1).prefetch(2)
 
 
 def examples(record, segmentation):
@@ -38,10 +37,3 @@ def examples(record, segmentation):
         joints3d=record["joints3d"], joints3d_weight=record["joints3d_weight"],
         state=ModelState(*(record[name] for name in ModelState._fields)), has_state=record["has_state"])
     return describe_summary(segmentation, detected, record["intrinsics"]), labels
-
-
-def sources_of(records, step):
-    """Where the records of batch number `step` come from, as one text."""
-    for record in records.skip(step).take(1):
-        return ", ".join(source.decode() for source in record["source"].numpy())
-    return "nothing"

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 from hund_tf.state import EXPRESSION, FACING_ROTATION, SHAPE, THETA
-from hund_tf.training import record_files
+from hund_tf.training import orders, record_files
 
 VERSION = 1
 PARTS = 15
@@ -23,7 +23,6 @@ FLOATS = {**_ALWAYS, **_EVIDENCE, **_LABELS2D, **_LABELS3D, **_STATE}
 _MAPS = ("person_mask", "part_labels")  # PNG
 _GROUPS = (("image",), (*_EVIDENCE, "person_mask"), tuple(_LABELS2D), tuple(_LABELS3D), (*_STATE, "coding"),
            ("part_labels",))
-_INTERLEAVED = 8  # shards read by turns
 _BATCH = 32  # records parsed at a time where single ones are asked for
 
 
@@ -66,11 +65,10 @@ def encode(source, **values):
 
 
 def read(paths, coding, images=False, batch_size=None, shuffle=True, seed=0, repeat=False, buffer=2048,
-         drop_remainder=False):
+         drop_remainder=False, start=0, rows=slice(None)):
     """Records as dense tensors; what a record lacks is zero, with weight 0 or a flag of 0.
 
-    The same files, arguments and seed give the same order. Shuffled: shards in random order and by turns, then records
-    within `buffer`, each pass anew.
+    The same files, arguments and seed give the same order, each time the dataset is gone through; see `orders.records`.
 
     Args:
         paths: str, path or pattern, or a list of paths; see `record_files.find`.
@@ -82,6 +80,8 @@ def read(paths, coding, images=False, batch_size=None, shuffle=True, seed=0, rep
         repeat: bool, endless or one pass.
         buffer: int, records.
         drop_remainder: bool, whether a smaller last batch is left out.
+        start: int, batches (records, if single) to leave out at the start; nothing of them is decoded.
+        rows: slice, which part of each batch is wanted; nothing of the rest is decoded.
 
     Returns:
         `tf.data.Dataset` of dicts, float32 unless said: all that `encode` takes; `source` string; `part_labels` int32;
@@ -93,30 +93,34 @@ def read(paths, coding, images=False, batch_size=None, shuffle=True, seed=0, rep
         ValueError: if a file is not complete, or its first record has another version, another coding or lacks a
             feature. The same in a later record is an `InvalidArgumentError` while reading.
     """
-    paths = record_files.find(paths)
-    counts = [record_files.count(path) for path in paths]
+    paths, counts = _counted(paths)
     for path in (path for path, count in zip(paths, counts) if count):
         _check_first(path, coding)
-    total = sum(counts)
-    if not total:
-        raise ValueError(f"Record files must hold records. Received: {paths[0]} and {len(paths) - 1} more, all empty.")
-    dataset = tf.data.Dataset.from_tensor_slices(paths)
-    if shuffle:
-        dataset = dataset.shuffle(len(paths), seed=seed)
-        dataset = dataset.interleave(_with_path, cycle_length=min(_INTERLEAVED, len(paths)), num_parallel_calls=1,
-                                     deterministic=True)
-        dataset = dataset.shuffle(min(buffer, total), seed=seed)
-    else:
-        dataset = dataset.flat_map(_with_path)
-    if repeat:
-        dataset = dataset.repeat()
-    dataset = dataset.batch(batch_size or _BATCH, drop_remainder=drop_remainder and bool(batch_size))
-    dataset = dataset.map(lambda path, record: parse(record, path, coding, images), num_parallel_calls=1,
+    total, size = sum(counts), batch_size or 1
+    dataset = orders.records(paths, total, shuffle, seed, repeat, buffer, start * size)
+    drop_remainder = drop_remainder and bool(batch_size)
+    dataset = dataset.batch(batch_size or _BATCH, drop_remainder=drop_remainder)
+    dataset = dataset.map(lambda path, record: parse(record[rows], path[rows], coding, images), num_parallel_calls=1,
                           deterministic=True)
-    if not batch_size:
-        dataset = dataset.unbatch().apply(tf.data.experimental.assert_cardinality(
-            tf.data.INFINITE_CARDINALITY if repeat else total))
-    return dataset.prefetch(1)
+    dataset = dataset if batch_size else dataset.unbatch()
+    left = tf.data.INFINITE_CARDINALITY if repeat else max((total if drop_remainder else total + size - 1) // size - start, 0)
+    return dataset.apply(tf.data.experimental.assert_cardinality(left)).prefetch(1)
+
+
+def sources_of(paths, step, batch_size, seed=0):
+    """Where the records of batch number `step` of an endless shuffled reading come from: list of str."""
+    paths, counts = _counted(paths)
+    chosen = orders.records(paths, sum(counts), seed=seed, repeat=True, skip=step * batch_size).take(batch_size)
+    return [_text(tf.train.Example.FromString(record.numpy()), "source") for _, record in chosen]
+
+
+def _counted(paths):
+    """Record files and how many records each holds; refuses files that are all empty."""
+    paths = record_files.find(paths)
+    counts = [record_files.count(path) for path in paths]
+    if not sum(counts):
+        raise ValueError(f"Record files must hold records. Received: {paths[0]} and {len(paths) - 1} more, all empty.")
+    return paths, counts
 
 
 def parse(serialized, path, coding, images=False):
@@ -144,10 +148,6 @@ def parse(serialized, path, coding, images=False):
     values["person_mask"] = _decoded(values["person_mask"], (MAP_SIZE, MAP_SIZE, 1))[..., 0] / 255
     values["part_labels"] = tf.cast(_decoded(values["part_labels"], (MAP_SIZE, MAP_SIZE, 1))[..., 0], tf.int32)
     return {**values, **flags}
-
-
-def _with_path(path):
-    return tf.data.TFRecordDataset(path).map(lambda record: (path, record))
 
 
 def _decoded(encoded, shape):

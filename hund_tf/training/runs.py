@@ -1,12 +1,16 @@
 """What all training runs share: their optimizer, and how they begin and end."""
 
+import functools
 import json
 import os
+import shutil
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hund_tf.files import write_atomically
+from hund_tf.training import callbacks
 
 
 def optimizer(learning_rate, steps, ema=None):
@@ -18,6 +22,13 @@ def optimizer(learning_rate, steps, ema=None):
     return keras.optimizers.Adam(schedule, clipnorm=1.0, **average)
 
 
+def learn(model, loss, tape):
+    """One step of a model's optimizer down the gradient of a loss; the norm of all gradients."""
+    gradients = model.optimizer.compute_gradients(loss, model.trainable_variables, tape)
+    model.optimizer.apply_gradients(gradients)
+    return tf.linalg.global_norm([gradient for gradient, _ in gradients])
+
+
 def check_unfinished(run_dir, weights):
     """A FileExistsError if the run in this folder has left its weights."""
     path = os.path.join(run_dir, weights)
@@ -25,40 +36,58 @@ def check_unfinished(run_dir, weights):
         raise FileExistsError(f"A run must be new or unfinished. Received: {path}, which a finished run left.")
 
 
-def save_finished(model, history, run_dir, name):
-    """Writes the weights of a run that is through; a FloatingPointError if its loss or they are not finite."""
+def save_finished(model, history, run_dir, name, patience=None):
+    """Writes the weights of a run that is through, and then removes its last checkpoint.
+
+    They are those of the last epoch, or those of the best where patience ran out.
+
+    Args:
+        model: the trained `keras.Model`.
+        history: `keras.callbacks.History`.
+        run_dir: str, folder of the run.
+        name: str, of the file.
+        patience: see `callbacks.make`.
+
+    Raises:
+        FloatingPointError: if loss or weights are not finite.
+    """
     losses = history.history.get("loss", [])
     if not np.all(np.isfinite(losses)) or not all(np.all(np.isfinite(v)) for v in model.get_weights()):
         raise FloatingPointError(f"Loss and weights must stay finite. Received: a loss of {losses[-1:]} in the last epoch of "
                                  f"{run_dir}; best.h5 holds the weights before. A lower learning rate may help.")
-    model.save_weights(os.path.join(run_dir, name))
+    best = os.path.join(run_dir, callbacks.BEST)
+    stopped = callbacks.out_of_patience(callbacks.read_curve(os.path.join(run_dir, callbacks.CURVE)), patience)
+    write_atomically(os.path.join(run_dir, name), functools.partial(shutil.copyfile, best) if stopped else model.save_weights)
+    shutil.rmtree(os.path.join(run_dir, callbacks.BACKUP), ignore_errors=True)
 
 
-def keep_settings(run_dir, settings):
-    """Writes the settings of a new run into its folder as `config.json`; a run that goes on must have the same.
+def keep_settings(folder, settings, name="config.json"):
+    """Writes the settings of what begins in a folder; what goes on there must have the same.
 
     Args:
-        run_dir: str, folder of the run.
+        folder: str, of a run.
         settings: dict for JSON.
+        name: str, of the file.
 
     Raises:
-        ValueError: if the folder's run was begun with other settings.
+        ValueError: if what is there was begun with other settings.
     """
-    settings, kept = json.loads(json.dumps(settings)), read_settings(run_dir)
+    settings, kept = json.loads(json.dumps(settings)), read_settings(folder, name)
     if kept is not None and kept != settings:
-        raise ValueError(f"A run must go on with the settings it began with, {kept}. Received: {settings}.")
-    os.makedirs(run_dir, exist_ok=True)
+        raise ValueError(f"A run must go on with the settings it began with, {kept}; others need a folder of their own. "
+                         f"Received: {settings}.")
+    os.makedirs(folder, exist_ok=True)
 
     def write(temporary):
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(settings, file, indent=1)
 
-    write_atomically(os.path.join(run_dir, "config.json"), write)
+    write_atomically(os.path.join(folder, name), write)
 
 
-def read_settings(run_dir):
+def read_settings(folder, name="config.json"):
     """What `keep_settings` wrote, or None."""
-    path = os.path.join(run_dir, "config.json")
+    path = os.path.join(folder, name)
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:

@@ -30,7 +30,7 @@ class TrainableCNN(MultitaskCNN):
 
     A batch is `(crops, targets)` as `dataset` gives it. Metrics: `loss`; `heatmap_loss` and `part_loss`, nats a pixel;
     `feature_loss`, 0 where there are no features to learn; `keypoint_error_px`, mean distance in pixels of the 480 crop
-    over keypoints in sight; `mean_iou` of the parts and the background over all pixels so far.
+    over keypoints in sight; `mean_iou` of the parts and the background over all pixels so far; in training `gradient_norm`.
     """
 
     def __init__(self, **kwargs):
@@ -38,17 +38,18 @@ class TrainableCNN(MultitaskCNN):
         self._means = {name: keras.metrics.Mean(name=name)
                        for name in ("loss", "heatmap_loss", "part_loss", "feature_loss", "keypoint_error_px")}
         self._iou = keras.metrics.MeanIoU(NUM_PARTS, name="mean_iou")
+        self._norm = keras.metrics.Mean(name="gradient_norm")
 
     @property
     def metrics(self):
-        return [*self._means.values(), self._iou]
+        return [*self._means.values(), self._iou, self._norm]
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
             losses, logits = self._compare(data, training=True)
             average = tf.nn.compute_average_loss(losses["loss"])
-        self.optimizer.minimize(average, self.trainable_variables, tape)
-        return self._track(losses, logits, data[1])
+        self._norm.update_state(runs.learn(self, average, tape))
+        return {**self._track(losses, logits, data[1]), "gradient_norm": self._norm.result()}
 
     def test_step(self, data):
         return self._track(*self._compare(data, training=False), data[1])
@@ -70,7 +71,7 @@ class TrainableCNN(MultitaskCNN):
         self._means["keypoint_error_px"].update_state(
             tf.norm(found - targets["keypoints"], axis=-1), sample_weight=in_sight(targets))
         self._iou.update_state(tf.argmax(targets["part_maps"], -1), tf.argmax(logits.parts, -1))
-        return {metric.name: metric.result() for metric in self.metrics}
+        return {metric.name: metric.result() for metric in (*self._means.values(), self._iou)}
 
 
 def in_sight(targets):
@@ -88,7 +89,7 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
         segmentation: `PartSegmentation`, with weights; it says B where a record has no part labels.
         crop_side: int, a multiple of 32; less than 480 for pre-training.
         shuffle: bool; False: one ordered pass, the last batch may be smaller.
-        start: int, batches to leave out.
+        start: int, batches to leave out; nothing of them is decoded.
 
     Returns:
         `tf.data.Dataset` of `(crops, targets)`: crops `[B, S, S, 3]` in [0, 1]; targets a dict with `keypoints`
@@ -100,7 +101,7 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
             is no `segmentation`.
     """
     read = records.read(paths, coding, images=True, batch_size=batch_size, shuffle=shuffle, seed=seed, repeat=shuffle,
-                        drop_remainder=shuffle)
+                        drop_remainder=shuffle, start=start)
     needed = ("image", "evidence") + (() if segmentation else ("part_labels",))
     for first in read.take(1):
         for name in needed:
@@ -108,7 +109,7 @@ def dataset(paths, coding, batch_size=32, seed=0, segmentation=None, crop_side=C
                 if not there:
                     raise ValueError(f"Records must hold {', '.join(needed)} to train the first CNN. Received: "
                                      f"{source.decode()} without {name}.")
-    batches = read.skip(start).map(lambda record: examples(record, segmentation, crop_side), num_parallel_calls=1)
+    batches = read.map(lambda record: examples(record, segmentation, crop_side), num_parallel_calls=1)
     return batches.prefetch(2)
 
 
@@ -152,7 +153,7 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
 
     Raises:
         FileExistsError: if the run is finished.
-        FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
+        FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
         ValueError: if records lack what there is to learn from, see `dataset`.
     """
     runs.check_unfinished(run_dir, WEIGHTS)
@@ -162,16 +163,21 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
     if start_from is not None:
         model.load_weights(start_from)
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
+    model.optimizer.build(model.trainable_variables)
     epoch, step = callbacks.resume_point(run_dir, steps_per_epoch)
     common = dict(coding=coding, batch_size=batch_size, segmentation=segmentation, crop_side=crop_side)
     batches = dataset(paths, seed=seed, start=epoch * steps_per_epoch + step, **common)
     if not batch_statistics and epoch + step == 0:
         estimate_statistics(model, (crops for crops, _ in batches.take(min(steps_per_epoch, 8))))
+
+    def describe(step):
+        return "records " + ", ".join(records.sources_of(paths, step, batch_size, seed))
+
     history = model.fit(
-        batches, epochs=epochs, steps_per_epoch=steps_per_epoch,
+        batches, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
         validation_data=dataset(validation, shuffle=False, **common),
-        callbacks=callbacks.make(run_dir, steps_per_epoch, None, patience, tensorboard), verbose=2)
-    runs.save_finished(model, history, run_dir, WEIGHTS)
+        callbacks=callbacks.make(run_dir, steps_per_epoch, describe, patience, tensorboard), verbose=2)
+    runs.save_finished(model, history, run_dir, WEIGHTS, patience)
     return history
 
 

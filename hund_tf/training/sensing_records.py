@@ -1,10 +1,16 @@
-"""Records to train the first CNN on, made once in the folder of a run: of a folder of photos, of renders, or of both."""
+"""Records to train the first CNN on, made once in the folder of a run: of a folder of photos, of renders, or of both.
 
+Beside each set lies what it was made of, `NAME.json`, which is written last: a set without it is made again.
+"""
+
+import glob
+import hashlib
 import os
 from typing import NamedTuple
 
+from hund_tf import images as photo_files
 from hund_tf.datasets import convert, photo_folder
-from hund_tf.training import record_files, records, renders
+from hund_tf.training import record_files, records, renders, runs
 
 _VALIDATION_SEED = 1_000_003  # added to the seed for renders that are held out
 _HELD_OUT_RENDERS = 0.05
@@ -15,14 +21,14 @@ class RecordSets(NamedTuple):
 
     Attributes:
         training: list of str.
-        validation: list of str, photos if there are any, else renders.
+        validation: list of str, photos if there are any, else renders; none where these were not wanted.
     """
 
     training: list
     validation: list
 
 
-def make(run_dir, body, images=None, num_renders=0, seed=0, held_out=20, landmarks=None, detector=None):
+def make(run_dir, body, images=None, num_renders=0, seed=0, held_out=20, hold_renders=True, landmarks=None, detector=None):
     """Makes what is not there yet.
 
     Args:
@@ -32,6 +38,7 @@ def make(run_dir, body, images=None, num_renders=0, seed=0, held_out=20, landmar
         num_renders: int.
         seed: int.
         held_out: int, one photo in so many is for validation.
+        hold_renders: bool, whether to draw other renders for validation where there are no photos.
         landmarks: `LandmarkNetworks`; the packaged ones if None.
         detector: `PersonDetector`; the packaged one if None.
 
@@ -40,20 +47,39 @@ def make(run_dir, body, images=None, num_renders=0, seed=0, held_out=20, landmar
 
     Raises:
         LayoutError: if `images` holds no photos.
-        ValueError: if people are found in fewer than two photos.
+        ValueError: if people are found in fewer than two photos, or the records there were made of something else.
     """
-    training, photos, drawn = [], [], []
+    training, validation = [], []
     if images:
-        names = [_name(run_dir, f"photos-{use}") for use in ("train", "held-out")]
-        if not all(map(_there, names)):
-            _write_photos(names, images, held_out, landmarks, detector)
-        training, photos = (record_files.find(_pattern(name)) for name in names)
+        training, validation = _made(run_dir, ("photos-train", "photos-held-out"), _origin(images, held_out),
+                                     lambda names: _write_photos(names, images, held_out, landmarks, detector))
     if num_renders:
         training = training + _renders(run_dir, body, f"renders-{num_renders}-{seed}", num_renders, seed)
-        count = max(1, int(_HELD_OUT_RENDERS * num_renders))
-        if not photos:
-            drawn = _renders(run_dir, body, f"renders-held-out-{count}-{seed}", count, seed + _VALIDATION_SEED)
-    return RecordSets(training, photos or drawn)
+        if hold_renders and not validation:
+            count = max(1, int(_HELD_OUT_RENDERS * num_renders))
+            validation = _renders(run_dir, body, f"renders-held-out-{count}-{seed}", count, seed + _VALIDATION_SEED)
+    return RecordSets(training, validation)
+
+
+def _made(run_dir, names, origin, write):
+    """Record files of each set, written unless they are all there; a ValueError if they are of another origin, a dict."""
+    folder, stamp = os.path.join(run_dir, "records"), f"{names[0]}.json"
+    paths = [os.path.join(folder, name) for name in names]
+    if runs.read_settings(folder, stamp) is None or not all(map(_whole, paths)):
+        for pattern in [_pattern(path) for path in paths] + [glob.escape(os.path.join(folder, stamp))]:
+            for old in glob.glob(pattern):
+                os.remove(old)
+        write(paths)
+    runs.keep_settings(folder, origin, stamp)
+    return [record_files.find(_pattern(path)) for path in paths]
+
+
+def _origin(images, held_out):
+    """What records of a folder of photos are made of."""
+    paths, _ = photo_files.find_photos([images])
+    listed = "".join(f"{os.path.basename(path)}\n{os.path.getsize(path)}\n" for path in sorted(paths))
+    return {"photos": os.path.abspath(images), "count": len(paths), "held_out": held_out,
+            "sha256_of_names_and_sizes": hashlib.sha256(listed.encode()).hexdigest()}
 
 
 def _write_photos(names, images, held_out, landmarks, detector):
@@ -79,23 +105,20 @@ def _write_photos(names, images, held_out, landmarks, detector):
 
 
 def _renders(run_dir, body, name, count, seed):
-    name = _name(run_dir, name)
-    if not _there(name):
-        with record_files.ShardWriter(name) as writer:
+    def write(paths):
+        with record_files.ShardWriter(paths[0]) as writer:
             renders.write(writer, body, renders.sample_scenes(body, count, seed), seed)
-    return record_files.find(_pattern(name))
+
+    return _made(run_dir, (name,), {"renders": count, "seed": seed, "body": body.coding}, write)[0]
 
 
-def _name(run_dir, name):
-    return os.path.join(run_dir, "records", name)
+def _pattern(path):
+    return glob.escape(path) + "-*-of-*.tfrecord"
 
 
-def _pattern(name):
-    return name + "-*-of-*.tfrecord"
-
-
-def _there(name):
+def _whole(path):
+    """Whether all shards of a set are there."""
     try:
-        return bool(record_files.find(_pattern(name)))
+        return bool(record_files.find(_pattern(path)))
     except FileNotFoundError:
         return False

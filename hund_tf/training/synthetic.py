@@ -9,6 +9,7 @@ from hund_tf.sensing.heatmaps import CROP_SIZE
 from hund_tf.sensing.landmark_sensing import describe_summary
 from hund_tf.state import ModelState
 from hund_tf.training import evidence as degraded
+from hund_tf.training import orders
 from hund_tf.training.examples import state_labels
 
 FIELDS = ("theta", "shape", "expression", "rotation", "translation", "intrinsics", "image_bounds",
@@ -59,7 +60,7 @@ def examples_of(step, count, batch_size, seed):
 
 def _order(epoch, count, seed):
     """The scenes of one pass, shuffled: int `[count]`."""
-    return tf.argsort(tf.random.stateless_uniform([count], tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])))
+    return orders.shuffled(count, tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)]))
 
 
 def _batches(scenes, batch_size, seed, shuffle, start):
@@ -83,15 +84,16 @@ def _batches(scenes, batch_size, seed, shuffle, start):
     return chosen.enumerate(start if shuffle else 0).map(pick)
 
 
-def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
+def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0, rows=slice(None)):
     """Batches for the body network: `(EvidenceSummary, TrainingLabels)`, every state known.
 
     Endless and shuffled for training, from step `start` on, one ordered pass with fixed noise otherwise. A step's batch follows
-    from its number and the seed alone.
+    from its number and the seed alone. Of each batch `rows` are given; the costly part is done for these alone.
     """
 
     def prepare(scene, seed):
-        detected = detect(body, scene, seed, noise)
+        detected = detect(body, scene, seed, noise)  # of all rows: what is drawn depends on their number
+        detected, scene = tf.nest.map_structure(lambda value: value[rows], (detected, scene))
         return describe_summary(segmentation, detected, scene["intrinsics"]), state_labels(truth_of(scene))
 
     return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)

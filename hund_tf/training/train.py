@@ -16,6 +16,7 @@ from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
 from hund_tf.sensing.part_segmentation import new as new_segmentation
 from hund_tf.training import callbacks, examples, recorded, regimes, runs, strategies, synthetic
+from hund_tf.training import records as record_reader
 from hund_tf.training.panels import StagePanels
 
 _PANELS = 4  # validation examples drawn after each epoch
@@ -39,20 +40,22 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
 
     Raises:
         FileExistsError: if the run is finished.
-        FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
+        FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
     """
     runs.check_unfinished(run_dir, "parts.h5")
     keras.utils.set_random_seed(seed)
     body, model = GenerativeBody(**dataclasses.asdict(body)), _PartLearner(new_segmentation(start_from))
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
+    model.optimizer.build(model.trainable_variables)
     scenes, held_out = _load(scenes, body), _load(validation, body)
     start = _start(run_dir, steps_per_epoch)
     history = model.fit(
-        synthetic.part_dataset(scenes, body, batch_size, seed, start=start), epochs=epochs, steps_per_epoch=steps_per_epoch,
+        synthetic.part_dataset(scenes, body, batch_size, seed, start=start), steps_per_epoch=steps_per_epoch,
+        epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience),
         validation_data=synthetic.part_dataset(held_out, body, batch_size, seed, shuffle=False),
         callbacks=callbacks.make(run_dir, steps_per_epoch, _scene_names(scenes, batch_size, seed), patience, tensorboard),
         verbose=2)
-    runs.save_finished(model.segmentation, history, run_dir, "parts.h5")
+    runs.save_finished(model, history, run_dir, "parts.h5", patience)
     return history
 
 
@@ -77,7 +80,8 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         records: optional pattern of record files; with scenes too, batches of both take turns.
         strategy: str or `tf.distribute.Strategy`; see `strategies.make`.
         ema: optional float, momentum of averaged weights; these are validated and saved.
-        patience: optional int, epochs without a better validation loss before the run stops.
+        patience: optional int, epochs without a better validation loss before the run stops; it then leaves the weights of
+            its best epoch.
         tensorboard: bool, whether to write scalars and pictures of the stages.
         compile_geometry: bool; see `TrainableHund`.
 
@@ -86,7 +90,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
 
     Raises:
         FileExistsError: if the run is finished.
-        FloatingPointError: if the loss became infinite or NaN; the last checkpoint is kept.
+        FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
         ValueError: if the examples lack the labels that the regime needs, or there are none.
     """
     runs.check_unfinished(run_dir, "weights.h5")
@@ -105,79 +109,84 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         if start_from is not None:
             model.load_weights(start_from)
         model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
-    source = _Examples(model.body, new_segmentation(parts), batch_size, seed)
-    source.check(scenes, records, training.regime)
+    source = _Examples(model.body, new_segmentation(parts), batch_size, seed, scenes, records)
+    source.check(training.regime)
     start = _start(run_dir, steps_per_epoch)
-    dataset, describe = source.training(scenes, records, start)
-    held_out = source.validation(validation)
+    dataset, held_out = source.training(start), source.validation(validation)
     for _, labels in held_out.take(1):
         regimes.check_labels(labels, training.regime)
-    panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages")) if tensorboard else None
-    validation_steps = None
-    if workers:
-        validation_steps = sum(1 for _ in held_out)
-        dataset, held_out = (examples.for_workers(data, strategy, batch_size) for data in (dataset, held_out))
-        panels = None  # a picture is drawn by one process, a distributed network is run by all
+    panels, validation_steps = None, None
+    if workers:  # a picture is drawn by one process, a distributed network is run by all: no panels
+        validation_steps = len(held_out)
+        dataset, held_out = (examples.for_workers(make, strategy, batch_size) for make in (
+            lambda rows: source.training(start, rows), lambda rows: source.validation(validation, rows)))
+    elif tensorboard:
+        panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages"))
     history = model.fit(
-        dataset, epochs=epochs, steps_per_epoch=steps_per_epoch, validation_data=held_out, validation_steps=validation_steps,
-        callbacks=callbacks.make(run_dir, steps_per_epoch, describe, patience, tensorboard, panels, chief),
+        dataset, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
+        validation_data=held_out, validation_steps=validation_steps,
+        callbacks=callbacks.make(run_dir, steps_per_epoch, source.describe, patience, tensorboard, panels, chief),
         verbose=2 if chief else 0)
     if chief:
-        runs.save_finished(model, history, run_dir, "weights.h5")
+        runs.save_finished(model, history, run_dir, "weights.h5", patience)
     return history
 
 
 class _Examples:
-    """Batches for the body network, of scene files and of records."""
+    """Batches for the body network, of scene files and of records; where both are given, they take turns."""
 
-    def __init__(self, body, segmentation, batch_size, seed):
+    def __init__(self, body, segmentation, batch_size, seed, scenes, records):
         self._body, self._segmentation, self._batch_size, self._seed = body, segmentation, batch_size, seed
-
-    def training(self, scenes, records, start):
-        """Endless batches from step `start`, and what names the examples of a step."""
-        makers = []
+        self._records, self._scenes = records, None if scenes is None else _load(scenes, body)
+        self._makers, self._names = [], []
         if scenes is not None:
-            makers.append(self._of_scenes(_load(scenes, self._body)))
+            self._makers.append(lambda start, rows: self._of_scenes(self._scenes, start=start, rows=rows))
+            self._names.append(_scene_names(self._scenes, batch_size, seed))
         if records is not None:
-            makers.append(self._of_records(self._read(records, True)))
-        count = len(makers)
-        datasets = [make(examples.turns_before(start, turn, count)) for turn, (make, _) in enumerate(makers)]
-        dataset = datasets[0] if count == 1 else examples.alternate(*datasets, start=start)
-        return dataset, lambda step: makers[step % count][1](step // count)
+            self._makers.append(lambda start, rows: self._of_records(records, True, start=start, rows=rows))
+            self._names.append(_record_names(records, batch_size, seed))
 
-    def check(self, scenes, records, regime):
+    def check(self, regime):
         """Refuses what cannot teach under a regime, by the first batch of records; scenes have 3D labels alone."""
-        if regime == "ws" and scenes is not None:
+        if regime == "ws" and self._scenes is not None:
             raise ValueError("Regime 'ws' needs labelled 2D keypoints, which records may have. Received: scenes.")
-        if records is not None and regime in ("ws", "fs"):
-            for _, labels in recorded.body_dataset(self._read(records, False), self._segmentation).take(1):
+        if self._records is not None and regime in ("ws", "fs"):
+            for _, labels in self._of_records(self._records, False).take(1):
                 regimes.check_labels(labels, regime)
 
-    def validation(self, pattern):
-        """One ordered pass."""
+    def training(self, start, rows=slice(None)):
+        """Endless batches from step `start`; of each these rows."""
+        count = len(self._makers)
+        datasets = [make(examples.turns_before(start, turn, count), rows) for turn, make in enumerate(self._makers)]
+        return datasets[0] if count == 1 else examples.alternate(*datasets, start=start)
+
+    def describe(self, step):
+        """Which examples the batch of a step holds, as one text."""
+        count = len(self._names)
+        return self._names[step % count](step // count)
+
+    def validation(self, pattern, rows=slice(None)):
+        """One ordered pass over a pattern of scene files or of records."""
         if pattern.endswith(".npz"):
-            return synthetic.body_dataset(_load(pattern, self._body), self._body, self._segmentation, self._batch_size,
-                                          self._seed, shuffle=False)
-        return recorded.body_dataset(self._read(pattern, False), self._segmentation)
+            return self._of_scenes(_load(pattern, self._body), shuffle=False, rows=rows)
+        return self._of_records(pattern, False, rows=rows)
 
-    def _of_scenes(self, scenes):
-        return (lambda start: synthetic.body_dataset(scenes, self._body, self._segmentation, self._batch_size, self._seed,
-                                                     start=start), _scene_names(scenes, self._batch_size, self._seed))
+    def _of_scenes(self, scenes, **settings):
+        return synthetic.body_dataset(scenes, self._body, self._segmentation, self._batch_size, self._seed, **settings)
 
-    def _of_records(self, dataset):
-        return (lambda start: recorded.body_dataset(dataset, self._segmentation, start),
-                lambda step: recorded.sources_of(dataset, step))
-
-    def _read(self, pattern, shuffle):
-        from hund_tf.training import records
-
-        return records.read(pattern, self._body.coding, batch_size=self._batch_size, shuffle=shuffle, seed=self._seed,
-                            repeat=shuffle, drop_remainder=True)
+    def _of_records(self, pattern, shuffle, **settings):
+        return recorded.body_dataset(record_reader.read(
+            pattern, self._body.coding, batch_size=self._batch_size, shuffle=shuffle, seed=self._seed, repeat=shuffle,
+            drop_remainder=True, **settings), self._segmentation)
 
 
 def _scene_names(scenes, batch_size, seed):
     return lambda step: "scenes " + ", ".join(
         map(str, synthetic.examples_of(step, len(scenes["theta"]), batch_size, seed)))
+
+
+def _record_names(paths, batch_size, seed):
+    return lambda step: "records " + ", ".join(record_reader.sources_of(paths, step, batch_size, seed))
 
 
 def _first(dataset, count):
@@ -197,27 +206,34 @@ def _load(pattern, body):
 
 
 class _PartLearner(keras.Model):
-    """`PartSegmentation` with its loss and the mean intersection over union."""
+    """`PartSegmentation` with its loss and the mean intersection over union; files of weights are of the former alone."""
 
     def __init__(self, segmentation):
         super().__init__()
         self.segmentation = segmentation
         self._loss = keras.metrics.Mean(name="loss")
         self._iou = keras.metrics.MeanIoU(15, sparse_y_pred=False, name="mean_iou")
+        self._norm = keras.metrics.Mean(name="gradient_norm")
 
     @property
     def metrics(self):
-        return [self._loss, self._iou]
+        return [self._loss, self._iou, self._norm]
 
     def call(self, inputs):
         return self.segmentation(*inputs)
+
+    def save_weights(self, *args, **kwargs):
+        return self.segmentation.save_weights(*args, **kwargs)
+
+    def load_weights(self, *args, **kwargs):
+        return self.segmentation.load_weights(*args, **kwargs)
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
             loss, logits = self._compare(data)
             average = tf.nn.compute_average_loss(loss)
-        self.optimizer.minimize(average, self.trainable_variables, tape)
-        return self._track(loss, logits, data[1])
+        self._norm.update_state(runs.learn(self, average, tape))
+        return {**self._track(loss, logits, data[1]), "gradient_norm": self._norm.result()}
 
     def test_step(self, data):
         loss, logits = self._compare(data)
@@ -233,7 +249,7 @@ class _PartLearner(keras.Model):
     def _track(self, loss, logits, labels):
         self._loss.update_state(loss)
         self._iou.update_state(labels, logits)
-        return {m.name: m.result() for m in self.metrics}
+        return {"loss": self._loss.result(), "mean_iou": self._iou.result()}
 
 
 def trainable_count(model):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +16,7 @@ from hund_tf.training import records
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "tools"))
 import convert_dataset  # noqa: E402
 
+ROOT = pathlib.Path(__file__).parents[2]
 ARGUMENTS = ["coco", "--split", "val", "--no-evidence", "--shards", "2"]
 
 
@@ -61,6 +64,16 @@ def test_a_photo_missing_in_the_middle_ends_with_code_2_and_leaves_nothing(root,
         convert(root, tmp_path / "out" / "a")
     assert error.value.code == 2 and f"{last:012d}.jpg was expected" in capsys.readouterr().err
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_help_waits_for_no_tensorflow():
+    code = ("import sys; import convert_dataset\n"
+            "try: convert_dataset.main(['coco', '--help'])\n"
+            "except SystemExit: pass\n"
+            "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tools")])})
+    assert done.returncode == 0 and "--whole-body" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -28,7 +28,9 @@ def train(strategy, run_dir=None):
     dataset = tf.data.Dataset.from_tensor_slices(toy.batch(body, 2 * BATCH)).repeat().batch(BATCH, drop_remainder=True)
     made = []
     if run_dir is not None:
-        dataset = examples.for_workers(dataset, strategy, BATCH)
+        whole = dataset
+        dataset = examples.for_workers(
+            lambda rows: whole.map(lambda *batch: tf.nest.map_structure(lambda value: value[rows], batch)), strategy, BATCH)
         made = callbacks.make(run_dir, STEPS, tensorboard=False, chief=strategies.is_chief())
     model.fit(dataset, steps_per_epoch=STEPS, verbose=0, callbacks=made)
     return [value.numpy() for value in model.trainable_variables]

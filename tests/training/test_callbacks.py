@@ -33,7 +33,34 @@ def test_killed_and_resumed_run_ends_where_a_whole_one_does(whole, tmp_path):
     rows, expected = (callbacks.read_curve(folder / "curve.csv") for folder in (tmp_path, whole[1]))
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     np.testing.assert_allclose([row["val_loss"] for row in rows], [row["val_loss"] for row in expected], rtol=1e-5)
-    assert not (tmp_path / "backup" / "chief").exists()  # a finished run needs none
+    assert not (tmp_path / "backup").exists()  # a finished run needs none
+
+
+def test_run_that_died_before_its_weights_were_written_writes_them(whole, tmp_path):
+    resumable.run(str(tmp_path), save=False)
+    assert callbacks.resume_point(str(tmp_path), resumable.STEPS) == (resumable.EPOCHS, 0)
+    model, history = resumable.run(str(tmp_path))
+    assert not history.epoch and not (tmp_path / "backup").exists()
+    model.load_weights(tmp_path / "weights.h5")
+    for found, expected in zip(model.get_weights(), whole[0].get_weights()):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def turned():
+    """Validation data of which a network that learns to say more gets worse from epoch to epoch."""
+    return resumable.dataset(10**5).take(2).map(lambda inputs, values: (inputs, 0 * values - 5))
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_run_that_lost_patience_leaves_its_best_weights(tmp_path, died):
+    model, history = resumable.run(str(tmp_path), patience=1, validation=turned(), save=not died)
+    losses = history.history["val_loss"]
+    assert len(losses) == 2 and losses[0] < losses[1]
+    if died:
+        model, history = resumable.run(str(tmp_path), patience=1, validation=turned())
+        assert not history.epoch and len(callbacks.read_curve(tmp_path / "curve.csv")) == 2
+    model.load_weights(tmp_path / "weights.h5")
+    np.testing.assert_allclose(model.evaluate(turned(), verbose=0), losses[0], rtol=1e-5)
 
 
 def test_curve_without_validation_is_read(tmp_path):
@@ -101,6 +128,13 @@ def test_gradients_that_are_not_finite_stop_the_run():
     stop.on_train_batch_end(0, {"loss": 1.0, "gradient_norm": 2.0})
     with pytest.raises(FloatingPointError, match="The gradient_norm must stay finite. Received: inf in epoch 1, batch 3, step 2 of"):
         stop.on_train_batch_end(2, {"loss": 1.0, "gradient_norm": np.inf})
+
+
+@pytest.mark.parametrize("losses, patience, out", [
+    ([3, 2, 1], 1, False), ([2, 1, 1], 1, True), ([1, 2, 0.5], 2, False), ([1, 2, 3], 2, True), ([1, 2, 3], 3, False),
+    ([1, np.nan, np.nan], 2, True), ([np.nan, 1], 1, False), ([], 1, False), ([1, 2, 3], None, False)])
+def test_patience_runs_out_when_nothing_got_better(losses, patience, out):
+    assert callbacks.out_of_patience([{"val_loss": float(loss)} for loss in losses], patience) == out
 
 
 @pytest.mark.parametrize("before, epochs", [([], 3), ([0.5], 2), ([0.5, 0.7], 1)])

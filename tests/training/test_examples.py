@@ -72,3 +72,25 @@ def test_validation_is_one_pass_in_order():
 def test_examples_of_a_step_are_known_afterwards():
     for step, (scene, _) in zip(range(30, 33), batches(30, 3)):
         np.testing.assert_array_equal(synthetic.examples_of(step, 1000, 32, 0), scene)
+
+
+class TwoWorkers:
+    """A strategy of two workers with two replicas each, that gives what each worker's replicas get in turn."""
+
+    num_replicas_in_sync = 4
+
+    def distribute_datasets_from_function(self, of_worker):
+        contexts = [tf.distribute.InputContext(2, worker, 4) for worker in range(2)]
+        return [[share.numpy().tolist() for share, in of_worker(context)] for context in contexts]
+
+
+def test_each_worker_makes_its_part_of_a_batch_alone():
+    asked = []
+
+    def make(rows):
+        asked.append(rows)
+        return tf.data.Dataset.range(16).batch(8, drop_remainder=True).map(lambda batch: (batch[rows],))
+
+    first, second = examples.for_workers(make, TwoWorkers(), 8)
+    assert asked == [slice(0, 4), slice(4, 8)]
+    assert first == [[0, 1], [2, 3], [8, 9], [10, 11]] and second == [[4, 5], [6, 7], [12, 13], [14, 15]]

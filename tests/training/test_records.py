@@ -99,6 +99,57 @@ def test_each_pass_is_shuffled_anew_and_repeats_forever(tmp_path):
     assert len(records.read(str(tmp_path / "a-*.tfrecord"), CODING)) == 20
 
 
+@pytest.mark.parametrize("start", [0, 3, 9])
+def test_order_follows_from_seed_and_step_alone(tmp_path, start):
+    """A reading that begins at a step goes on as the whole one does, however often it was begun and whatever TensorFlow's seed."""
+    write(tmp_path / "a", range(20), shards=3)
+    pattern, batch_size = str(tmp_path / "a-*.tfrecord"), 3
+
+    def batches(count, **settings):
+        read = records.read(pattern, CODING, batch_size=batch_size, seed=4, repeat=True, **settings).take(count)
+        return [[name.decode() for name in batch["source"].numpy()] for batch in read]
+
+    tf.random.set_seed(1)
+    whole = batches(11)
+    tf.random.set_seed(2)
+    assert batches(2, start=start) == whole[start:start + 2]
+    assert records.sources_of(pattern, start, batch_size, 4) == whole[start]
+
+
+def test_windows_are_shuffled_in_themselves(tmp_path):
+    write(tmp_path / "a", range(20))
+    names = list(map(int, sources(records.read(str(tmp_path / "a-*.tfrecord"), CODING, buffer=8))))
+    assert [sorted(names[i:i + 8]) for i in (0, 8, 16)] == [list(range(20))[i:i + 8] for i in (0, 8, 16)]
+    assert names != sorted(names)
+
+
+def test_looking_at_the_first_does_not_use_up_an_order(tmp_path):
+    write(tmp_path / "a", range(20))
+    dataset = records.read(str(tmp_path / "a-*.tfrecord"), CODING, repeat=True)
+    first = sources(dataset.take(1))
+    assert sources(dataset.take(20))[:1] == first
+
+
+def test_what_is_left_out_is_not_decoded(tmp_path):
+    [path] = write(tmp_path / "a", "x")
+    for name, feature in (("bad", {"version": 3, "source": "bad", **BASE}), ("y", {"version": 1, "source": "y", **BASE})):
+        with open(path, "ab") as file, open(raw(tmp_path / name, feature), "rb") as more:
+            file.write(more.read())
+    [batch] = records.read(path, CODING, batch_size=1, shuffle=False, start=2)
+    assert batch["source"].numpy().tolist() == [b"y"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="version 1"):
+        list(records.read(path, CODING, batch_size=3, shuffle=False))
+    [batch] = records.read(path, CODING, batch_size=3, shuffle=False, rows=slice(2, 3))
+    assert batch["source"].numpy().tolist() == [b"y"]
+
+
+@pytest.mark.parametrize("size, drop, start, count", [(None, False, 0, 7), (3, False, 0, 3), (3, True, 0, 2), (3, True, 1, 1), (3, True, 5, 0)])
+def test_batches_are_counted_before_they_are_read(tmp_path, size, drop, start, count):
+    write(tmp_path / "a", range(7))
+    dataset = records.read(str(tmp_path / "a-*.tfrecord"), CODING, batch_size=size, drop_remainder=drop, start=start)
+    assert len(dataset) == count == len(list(dataset))
+
+
 def test_writing_is_the_same_for_the_same_seed(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, range(30), shards=3, seed=7)

@@ -176,6 +176,7 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
     assert len(train(body, paths, tmp_path, start).history["loss"]) == 1
     first, second = callbacks.read_curve(str(tmp_path / "curve.csv"))
     assert second["loss"] < 0.7 * first["loss"] and second["part_loss"] < first["part_loss"]
+    assert second["gradient_norm"] > 0
     multitask_cnn.new(str(tmp_path / "sensing.h5"))  # as a plain `MultitaskCNN`
     with pytest.raises(FileExistsError, match="new or unfinished"):
         train(body, paths, tmp_path, start)
@@ -185,6 +186,13 @@ def test_a_run_goes_on_with_the_batches_it_would_have_had(body, paths):
     whole, rest = (sensing.dataset(paths, body.coding, 1, seed=5, crop_side=32, start=start) for start in (0, 2))
     for (a, _), (b, _) in zip(whole.skip(2).take(3), rest.take(3)):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_not_finite_names_its_records(body, paths, start, tmp_path, monkeypatch):
+    monkeypatch.setattr(sensing.heatmaps, "paint_heatmaps", lambda keypoints, *args: tf.fill([COUNT, 8, 8, 137], np.nan))
+    names = ", ".join(records.sources_of(paths, 0, COUNT))
+    with pytest.raises(FloatingPointError, match=f"in epoch 1, batch 1, step 0 of the run, which holds records {names}. The last"):
+        train(body, paths, tmp_path, start)
 
 
 def test_features_of_the_part_network_are_learned_at_full_size_only(drawn):
@@ -238,14 +246,39 @@ def write_photos(folder, count):
         (folder / f"{i}.png").write_bytes(tf.io.encode_png(np.full([100, 100, 3], shade, np.uint8)).numpy())
 
 
+def make_of_photos(tmp_path, body, photos="photos", **networks):
+    return sensing_records.make(str(tmp_path / "run"), body, str(tmp_path / photos), held_out=3,
+                                **(networks or dict(landmarks=fake_landmarks, detector=FakeDetector())))
+
+
+NOBODY = dict(landmarks=SimpleNamespace(), detector=SimpleNamespace())  # neither network may be asked
+
+
 def test_photos_become_records_once_and_some_are_held_out(body, tmp_path):
     write_photos(tmp_path / "photos", 5)
-    made = sensing_records.make(str(tmp_path / "run"), body, str(tmp_path / "photos"), held_out=3, landmarks=fake_landmarks,
-                                detector=FakeDetector())
+    made = make_of_photos(tmp_path, body)
     assert [sum(map(record_files.count, paths)) for paths in made] == [3, 1]
-    nobody = SimpleNamespace()  # neither network is asked again
-    assert sensing_records.make(str(tmp_path / "run"), body, str(tmp_path / "photos"), held_out=3, landmarks=nobody,
-                                detector=nobody) == made
+    assert make_of_photos(tmp_path, body, **NOBODY) == made
+
+
+def test_records_of_other_photos_are_not_taken_for_these(body, tmp_path):
+    write_photos(tmp_path / "photos", 4)
+    write_photos(tmp_path / "others", 4)
+    make_of_photos(tmp_path, body)
+    with pytest.raises(ValueError, match="must go on with the settings it began with, .*photos.* Received: .*others"):
+        make_of_photos(tmp_path, body, "others", **NOBODY)
+    (tmp_path / "photos" / "new.png").write_bytes(tf.io.encode_png(np.full([90, 90, 3], 99, np.uint8)).numpy())
+    with pytest.raises(ValueError, match="'count': 4.* Received: .*'count': 5"):
+        make_of_photos(tmp_path, body, **NOBODY)
+
+
+@pytest.mark.parametrize("lost", ["photos-train.json", "photos-train-00000-of-00001.tfrecord"])
+def test_half_made_records_are_made_again(body, tmp_path, lost):
+    write_photos(tmp_path / "photos", 4)
+    made = make_of_photos(tmp_path, body)
+    (tmp_path / "run" / "records" / lost).unlink()
+    assert make_of_photos(tmp_path, body) == made
+    assert make_of_photos(tmp_path, body, **NOBODY) == made
 
 
 def test_one_photo_is_not_enough(body, tmp_path):
@@ -260,3 +293,11 @@ def test_renders_alone_are_validated_on_other_renders(body, tmp_path):
     assert [sum(map(record_files.count, paths)) for paths in made] == [2, 1]
     (a, _), (b, _) = (next(iter(sensing.dataset(paths, body.coding, 1, shuffle=False))) for paths in made)
     assert not np.allclose(a, b)
+    other = SimpleNamespace(coding="another body")
+    with pytest.raises(ValueError, match="Received: .*another body"):
+        sensing_records.make(str(tmp_path), other, num_renders=2)
+
+
+def test_renders_are_not_held_out_where_others_validate(body, tmp_path):
+    made = sensing_records.make(str(tmp_path), body, num_renders=1, hold_renders=False)
+    assert made.validation == [] and not list(tmp_path.glob("records/renders-held-out*"))

@@ -9,7 +9,8 @@ import tensorflow as tf
 import toy
 
 from hund_tf.config import HundConfig, ObjectiveConfig, TrainingConfig
-from hund_tf.training import callbacks, examples, recorded, regimes, runs, synthetic, train
+from hund_tf.training import callbacks, evidence, examples, recorded, records, regimes, runs, synthetic, train
+
 
 def test_finished_run_is_not_started_again(tmp_path):
     (tmp_path / "parts.h5").write_bytes(b"weights")
@@ -54,12 +55,12 @@ def fixture_small(monkeypatch, toy_body):
     def scenes(pattern, body):
         return {"theta": np.zeros([8, 1]), "kind": pattern}
 
-    def of_scenes(scenes, body, segmentation, batch_size, seed, shuffle=True, start=0):
+    def of_scenes(scenes, body, segmentation, batch_size, seed, shuffle=True, start=0, rows=slice(None)):
         begun.append(("scenes", start))
         data = tf.data.Dataset.from_tensors(toy.batch(toy_body, batch_size))
         return data.repeat() if shuffle else data
 
-    def of_records(dataset, segmentation, start=0):
+    def of_records(start, segmentation):
         begun.append(("records", start))
         summary, _ = toy.batch(toy_body, 2)
         return tf.data.Dataset.from_tensors((summary, examples.no_labels(2))).repeat()
@@ -70,7 +71,7 @@ def fixture_small(monkeypatch, toy_body):
     monkeypatch.setattr(train, "new_segmentation", lambda weights=None: None)
     monkeypatch.setattr(synthetic, "body_dataset", of_scenes)
     monkeypatch.setattr(recorded, "body_dataset", of_records)
-    monkeypatch.setattr(train._Examples, "_read", lambda self, pattern, shuffle: pattern)
+    monkeypatch.setattr(records, "read", lambda *args, start=0, **settings: start)
     config = HundConfig(num_stages=1, units=8, context_dim=8, objective=ObjectiveConfig(part_map_size=0))
     return dict(parts="parts.h5", batch_size=2, steps_per_epoch=2, config=config, compile_geometry=False), begun
 
@@ -86,12 +87,14 @@ def test_run_leaves_weights_curve_and_pictures(small, tmp_path):
     assert begun[:2] == [("scenes", 0), ("records", 0)]  # they take turns
 
 
-def test_resumed_turns_begin_where_each_was(small):
+def test_resumed_turns_begin_where_each_was(small, monkeypatch):
     arguments, begun = small
-    source = train._Examples(types.SimpleNamespace(coding="toy"), None, 2, 0)
-    _, describe = source.training("scenes", "photos", start=5)
+    source = train._Examples(types.SimpleNamespace(coding="toy"), None, 2, 0, "scenes", "photos")
+    source.training(5)
     assert begun == [("scenes", 3), ("records", 2)]
-    assert describe(4) == "scenes " + ", ".join(map(str, synthetic.examples_of(2, 8, 2, 0)))
+    monkeypatch.setattr(records, "sources_of", lambda paths, step, batch_size, seed: [paths, str(step)])
+    assert source.describe(4) == "scenes " + ", ".join(map(str, synthetic.examples_of(2, 8, 2, 0)))
+    assert source.describe(5) == "records photos, 2"
 
 
 def test_examples_must_carry_what_the_regime_needs(small, tmp_path):
@@ -122,17 +125,46 @@ def record(count=2, **changes):
 
 def test_records_become_evidence_and_labels():
     values = record(joints3d=2 * tf.ones([2, 137, 3]), label_keypoints_weight=tf.zeros([2, 137]))
-    dataset = recorded.body_dataset(tf.data.Dataset.from_tensors(values).repeat(3), train.new_segmentation(), start=1)
-    batches = list(dataset)
-    assert len(batches) == 2
-    summary, labels = batches[0]
+    (summary, labels), = recorded.body_dataset(tf.data.Dataset.from_tensors(values), train.new_segmentation())
     assert summary.maps.shape == (2, 30, 30, 152) and summary.intrinsics.shape == (2, 4)
     np.testing.assert_array_equal(labels.joints3d, 2 * np.ones([2, 137, 3]))
     assert not np.any(labels.keypoints_weight) and np.all(labels.has_state == 1) and labels.state.theta.shape == (2, 306)
-    assert recorded.sources_of(tf.data.Dataset.from_tensors(values), 0) == "photos/0, photos/1"
 
 
 def test_records_without_evidence_are_refused():
     dataset = tf.data.Dataset.from_tensors(record(has_evidence=tf.constant([1.0, 0.0])))
     with pytest.raises(ValueError, match=r"must hold evidence .* some without: \['photos/1'\]"):
         recorded.body_dataset(dataset, None)
+
+
+def noise(scene, seed):
+    """Detections of a batch that are noise, drawn for all of it at once."""
+    count = len(scene["theta"])
+    shapes = ((137, 2), (137,), (60, 60), (60, 60), (25, 3), (25,))
+    return evidence.DetectedEvidence(*(tf.random.stateless_uniform([count, *shape], seed) for shape in shapes))
+
+
+def test_a_part_of_each_batch_of_scenes_is_what_the_whole_has_there(toy_body, monkeypatch):
+    monkeypatch.setattr(synthetic, "detect", lambda body, scene, seed, scale: noise(scene, seed))
+    scenes = dict(toy.truth(6)._asdict(), intrinsics=np.tile(np.float32(toy.INTRINSICS), (6, 1)),
+                  image_bounds=np.zeros([6, 4]), part_labels=np.zeros([6, 60, 60]))
+    segmentation = train.new_segmentation()
+    (whole,), (part,) = (synthetic.body_dataset(scenes, toy_body, segmentation, 4, start=1, **rows).take(1)
+                         for rows in ({}, {"rows": slice(1, 3)}))
+    for expected, found in zip(tf.nest.flatten(whole), tf.nest.flatten(part)):
+        np.testing.assert_allclose(found, expected[1:3], rtol=1e-5, atol=1e-5)
+
+
+def test_best_weights_of_a_parts_run_are_those_of_the_part_cnn(toy_body, tmp_path, monkeypatch):
+    batch = (tf.ones([2, 30, 30, 137]), tf.ones([2, 60, 60])), tf.ones([2, 60, 60], tf.int32)
+    data = tf.data.Dataset.from_tensors(batch)
+    monkeypatch.setattr(keras.utils, "set_random_seed", tf.random.set_seed)
+    monkeypatch.setattr(train, "GenerativeBody", lambda **settings: toy_body)
+    monkeypatch.setattr(train, "_load", lambda pattern, body: {"theta": np.zeros([2, 1])})
+    monkeypatch.setattr(synthetic, "part_dataset", lambda *args, shuffle=True, **settings: data.repeat() if shuffle else data)
+    train.train_parts("scenes", "held-out", str(tmp_path), epochs=1, steps_per_epoch=2, batch_size=2, ema=0.9, tensorboard=False)
+    best, finished = (train.new_segmentation(str(tmp_path / name)).get_weights() for name in ("best.h5", "parts.h5"))
+    for a, b in zip(best, finished):
+        np.testing.assert_array_equal(a, b)
+    row, = callbacks.read_curve(tmp_path / "curve.csv")
+    assert row["gradient_norm"] > 0 and "val_gradient_norm" not in row
