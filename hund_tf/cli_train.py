@@ -133,7 +133,7 @@ def _make_preset(options):
     from hund_tf.hund import HundBody
     from hund_tf.training import runs, train
 
-    config = HundConfig.from_dict(runs.read_settings(options.folder))
+    config = HundConfig.from_dict(runs.read_settings(options.folder)["network"])
     if options.part_map_size is not None:
         config = dataclasses.replace(
             config, objective=dataclasses.replace(config.objective, part_map_size=options.part_map_size))

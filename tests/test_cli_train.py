@@ -125,7 +125,7 @@ def test_preset(monkeypatch, in_folder_with_files):
     from hund_tf.training import train
 
     saved = []
-    keep_settings("r", HundConfig(body=BodyConfig(pose_prior="gaussian")).to_dict())
+    keep_settings("r", {"network": HundConfig(body=BodyConfig(pose_prior="gaussian")).to_dict()})
     (in_folder_with_files / "r" / "weights.h5").touch()
     (in_folder_with_files / "r" / "curve.csv").write_text("epoch,loss,val_loss\n0,2,3.5\n1,1,2.25\n")
     monkeypatch.setattr(hund.HundBody, "build_weights", lambda self: None)
@@ -162,3 +162,5 @@ def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):
     with pytest.raises(ValueError, match="go on with the settings it began with"):
         keep_settings(str(tmp_path), {"a": (1, 3)})
     assert read_settings(str(tmp_path)) == {"a": [1, 2]}
+    keep_settings(str(tmp_path), {"a": (1, 3)}, begun=False)  # of a run that never began, such as one with a wrong option
+    assert read_settings(str(tmp_path)) == {"a": [1, 3]}

@@ -30,7 +30,7 @@ import numpy as np
 
 import hund_tf
 from descent_methods import Methods
-from hund_tf import files
+from hund_tf import cli_values, files, presets
 from hund_tf.evaluation import held_out
 from hund_tf.training import synthetic
 
@@ -50,8 +50,9 @@ def main(arguments=None):
     parser.add_argument("--iterations", type=int, default=100, help="of L-BFGS (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=20, help="rows of a batch where nothing is timed (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise on the evidence")
-    parser.add_argument("--hybrids", type=int, nargs="*", default=(1, 2, 3, 4, 5), metavar="I", help="stages before L-BFGS")
-    parser.add_argument("--timed", type=int, default=5, help="runs of which each time is the median (default: %(default)s)")
+    parser.add_argument("--hybrids", type=int, nargs="*", metavar="I", help="stages before L-BFGS (default: all)")
+    parser.add_argument("--timed", type=cli_values.count(1), default=5,
+                        help="runs of which each time is the median (default: %(default)s)")
     parser.add_argument("--timed-batches", type=int, nargs="+", default=(1, 32), metavar="ROWS", help="default: 1 32")
     parser.add_argument("--timed-at", type=int, nargs="+", metavar="N", help="iterations (default: 1, 2, 3, 5 and so on)")
     parser.add_argument("--no-xla", action="store_true", help="do not compile the search itself")
@@ -61,7 +62,7 @@ def main(arguments=None):
     command = "python tools/compare_descent.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     try:
         result = begin(options)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     if held_out.needs_photos(options.preset):
         parser.error(f"scenes have evidence and no photos, so --preset must not need them. Received: --preset {options.preset}.")
@@ -70,6 +71,10 @@ def main(arguments=None):
         options.objective = list(TITLES)[:2 if model.hund.config.objective.part_map_size else 1]
     if "full" in options.objective and not model.hund.config.objective.part_map_size:
         parser.error(f"--objective full needs a preset with L_b. Received: {options.preset}, whose part_map_size is 0.")
+    stages = model.hund.config.num_stages
+    options.hybrids = tuple(range(1, stages + 1)) if options.hybrids is None else options.hybrids
+    if not all(0 <= stage <= stages for stage in options.hybrids):
+        parser.error(f"--hybrids must be stages from 0 to {stages}. Received: {options.hybrids}.")
     result["runs"].append({"command": command, "machine": _machine()})
     summary, truth = evidence(model, options)
     for kind in options.objective:
@@ -90,7 +95,9 @@ def begin(options):
     Raises:
         ValueError: if the file is of other scenes or settings.
     """
-    same = {"scenes": os.path.basename(options.scenes), **{name: getattr(options, name) for name in _SAME}}
+    weights = os.path.join(presets.find(options.preset), "weights.h5")
+    same = {"scenes": os.path.basename(options.scenes), **{name: getattr(options, name) for name in _SAME},
+            "sha256_of_scenes": presets.sha256(options.scenes), "sha256_of_weights": presets.sha256(weights)}
     if not (options.json and os.path.exists(options.json)):
         return {**same, "runs": [], "objectives": {}}
     with open(options.json, encoding="utf-8") as file:

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hund_tf import cli_values
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 from hund_tf.evaluation import metrics
@@ -84,12 +85,14 @@ def main(arguments=None):
     parser.add_argument("--parts", required=True, help="weights of the part CNN")
     parser.add_argument("--json", required=True, metavar="FILE", help="where the results go")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(variants()), help="variants (default: all)")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=cli_values.count(2), default=1200)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--held-out", type=int, default=512, help="scenes to validate on (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    if options.held_out < options.batch_size:
+        parser.error(f"--held-out must be at least --batch-size. Received: {options.held_out}, {options.batch_size}.")
     body = GenerativeBody.from_asset(pose_prior="gaussian")
     segmentation = part_segmentation.new(options.parts)
     shared = _Shared()
@@ -103,10 +106,11 @@ def main(arguments=None):
             print(f"step {step}, {time.time() - started:.0f} s", flush=True)
     held_out = list(_batches(options.validation, body, segmentation, options, shuffle=False).take(
         options.held_out // options.batch_size))
-    results = {name: {**learner.measure(held_out), "seconds": learner.seconds} for name, learner in learners.items()}
-    _write(options, results)
-    for name, row in results.items():
-        print(f"| {name} | {row['mpjpe_mm']:.1f} / {row['pa_mpjpe_mm']:.1f} | {row['seconds'] / options.steps * 1000:.0f} |")
+    results = {}
+    for name, learner in learners.items():
+        results[name] = {**learner.measure(held_out), "ms_a_step": 1000 * learner.seconds / (options.steps - 1)}
+        _write(options, results)
+        print("| {} | {mpjpe_mm:.1f} / {pa_mpjpe_mm:.1f} | {ms_a_step:.0f} |".format(name, **results[name]), flush=True)
 
 
 class _Shared:
@@ -132,16 +136,18 @@ class _Learner:
             own = shared.get(variant.pose_prior, lambda: GenerativeBody(**dataclasses.asdict(config.body)))
         else:
             own = body
-        self._variant, self._common_body, self.seconds = variant, body, 0.0
+        self._variant, self._common_body, self.seconds, self._compiled = variant, body, 0.0, False
         self._model = _SharingHund(config, own, variant, shared)
         self._model.compile(optimizer=runs.optimizer(options.learning_rate, options.steps))
         self._train_step = tf.function(self._model.train_step, autograph=False)
         self._limbs = tf.function(self._limb_joints, autograph=False)
 
     def learn(self, summary, labels):
-        started = time.time()
-        self._train_step(self._seen(summary, labels))
-        self.seconds += time.time() - started
+        """One step; the first, which compiles, is not timed."""
+        batch, started = self._seen(summary, labels), time.time()
+        self._train_step(batch)
+        self.seconds += (time.time() - started) * self._compiled
+        self._compiled = True
 
     def measure(self, batches):
         """Errors of the last stage over 12 limb joints, millimetres: dict."""
@@ -167,7 +173,8 @@ class _SharingHund(regimes.TrainableHund):
     def __init__(self, config, body, variant, shared):
         self._variant, self._shared = variant, shared
         super().__init__(config, body, variant.training)
-        self._scored = shared.get((variant.training, variant.num_stages, variant.rotations, variant.pose_prior), lambda: self._scored)
+        kind = variant.training, variant.num_stages, variant.rotations, variant.pose_prior
+        self._scored = shared.get(kind, lambda: self._scored)
 
     def _make_objective(self, rasterizer):
         if self._variant.rotations:

@@ -6,6 +6,7 @@ Files that are there already are left as they are: a run that was cut off goes o
 """
 
 import argparse
+import json
 import os
 import time
 
@@ -44,7 +45,11 @@ def main():
         path = f"{args.out}-{index:03d}.npz"
         want = min(args.per_file, args.count - done)
         done += want
+        made = {"shapes": args.shapes, "portraits": args.portraits, "split": args.split, "seed": args.seed, "count": want}
         if os.path.exists(path):
+            with np.load(path, allow_pickle=False) as there:
+                if "made" not in there or json.loads(str(there["made"])) != made:
+                    parser.error(f"--out must not name files that were made otherwise. Received: {path}, and {made} is wanted.")
             continue
         rng = np.random.default_rng([args.seed, index, args.split == "validation"])
         parts, have = [], 0
@@ -53,7 +58,7 @@ def main():
             parts.append(sample_scenes(body, poses, rng, portraits=args.portraits, people=people))
             have += len(parts[-1]["theta"])
         scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
-        np.savez(path + ".tmp.npz", coding=body.coding, **scenes)
+        np.savez(path + ".tmp.npz", coding=body.coding, made=json.dumps(made), **scenes)
         os.replace(path + ".tmp.npz", path)
         print(f"{path}: {done} scenes, {done / (time.time() - started):.0f} a second", flush=True)
 

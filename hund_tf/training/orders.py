@@ -47,7 +47,7 @@ def _shuffled_pass(paths, seed, buffer):
         order = shuffled(tf.shape(window[0])[0], tf.random.experimental.stateless_fold_in(seed, number))
         return tuple(tf.gather(strings, order) for strings in window)
 
-    return dataset.batch(buffer).enumerate().map(mix).unbatch()
+    return dataset.batch(buffer).enumerate().map(mix).prefetch(1).unbatch()
 
 
 def _with_path(path):

@@ -56,24 +56,30 @@ def save_finished(model, history, run_dir, name, patience=None):
         raise FloatingPointError(f"Loss and weights must stay finite. Received: a loss of {losses[-1:]} in the last epoch of "
                                  f"{run_dir}; best.h5 holds the weights before. A lower learning rate may help.")
     best = os.path.join(run_dir, callbacks.BEST)
-    stopped = callbacks.out_of_patience(callbacks.read_curve(os.path.join(run_dir, callbacks.CURVE)), patience)
+    stopped = os.path.exists(best) and callbacks.out_of_patience(callbacks.read_curve(os.path.join(run_dir, callbacks.CURVE)), patience)
     write_atomically(os.path.join(run_dir, name), functools.partial(shutil.copyfile, best) if stopped else model.save_weights)
     shutil.rmtree(os.path.join(run_dir, callbacks.BACKUP), ignore_errors=True)
 
 
-def keep_settings(folder, settings, name="config.json"):
+def has_begun(run_dir):
+    """Whether a run has left anything to go on from in its folder."""
+    return any(os.path.exists(os.path.join(run_dir, name)) for name in (callbacks.BACKUP, callbacks.CURVE))
+
+
+def keep_settings(folder, settings, name="config.json", begun=True):
     """Writes the settings of what begins in a folder; what goes on there must have the same.
 
     Args:
         folder: str, of a run.
         settings: dict for JSON.
         name: str, of the file.
+        begun: bool, whether settings that are there count; those of a run that never began do not.
 
     Raises:
         ValueError: if what is there was begun with other settings.
     """
     settings, kept = json.loads(json.dumps(settings)), read_settings(folder, name)
-    if kept is not None and kept != settings:
+    if begun and kept is not None and kept != settings:
         raise ValueError(f"A run must go on with the settings it began with, {kept}; others need a folder of their own. "
                          f"Received: {settings}.")
     os.makedirs(folder, exist_ok=True)

@@ -100,8 +100,6 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         strategy = strategies.make(strategy)
     workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     chief = not workers or strategies.is_chief()
-    if chief:
-        runs.keep_settings(run_dir, config.to_dict())
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = regimes.TrainableHund(config, training=training, compile_geometry=compile_geometry)
@@ -122,6 +120,11 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
             lambda rows: source.training(start, rows), lambda rows: source.validation(validation, rows)))
     elif tensorboard:
         panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages"))
+    if chief:
+        runs.keep_settings(run_dir, {
+            "network": config.to_dict(), "training": dataclasses.asdict(training), "epochs": epochs,
+            "steps_per_epoch": steps_per_epoch, "batch_size": batch_size, "seed": seed, "learning_rate": learning_rate, "ema": ema,
+            "scenes": scenes, "records": records}, begun=runs.has_begun(run_dir))
     history = model.fit(
         dataset, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
         validation_data=held_out, validation_steps=validation_steps,

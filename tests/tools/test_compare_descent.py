@@ -103,10 +103,12 @@ def test_what_was_measured_is_kept_and_added_to(compare, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, part_map_size, words", [
-    (["--seed", "1"], 15, "--json must be"), (["--objective", "full"], 0, "--objective full")])
+    (["--seed", "1"], 15, "--json must be"), (["--objective", "full"], 0, "--objective full"),
+    (["--hybrids", "9"], 15, "--hybrids must be")])
 def test_what_cannot_be_measured_is_refused(compare, capsys, arguments, part_map_size, words):
-    compare.path.write_text(json.dumps({"scenes": "validation-000.npz", "preset": "body", "poses": 100, "seed": 0,
-                                        "runs": [], "objectives": {}}))
+    if words == "--json must be":
+        compare.path.write_text(json.dumps({"scenes": "validation-000.npz", "preset": "body", "poses": 100, "seed": 0,
+                                            "runs": [], "objectives": {}}))
     with pytest.raises(SystemExit):
         compare(*arguments, part_map_size=part_map_size)
     assert words in capsys.readouterr().err

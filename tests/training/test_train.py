@@ -102,6 +102,7 @@ def test_examples_must_carry_what_the_regime_needs(small, tmp_path):
     with pytest.raises(ValueError, match="Regime 'ws' needs labelled 2D keypoints.*Received: scenes"):
         train.train_body("scenes-*.npz", "held-out.npz", run_dir=str(tmp_path), epochs=1,
                          training=TrainingConfig(regime="ws"), **arguments)
+    assert not (tmp_path / "config.json").exists()  # nothing began: the next try may have other settings
 
 
 def test_records_without_3d_labels_cannot_teach_by_them(small, tmp_path):
