@@ -26,12 +26,13 @@ def draw(result, folder):
     paths = []
     for kind, measured in result["objectives"].items():
         courses, times = measured.get("courses", {}), measured.get("times", {}).get("batch 1", {})
+        colors = {method: f"C{i}" for i, method in enumerate(dict.fromkeys((*courses, *times)))}
         for name, key, label in (("one", "loss_one", "loss L_u of one pose"),
                                  ("all", "joint_angle_deg", "joint angle error, degrees, mean")):
             figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))
             for side, lines, what in ((left, courses, key), (right, times, "ms_an_image")):
                 for method, line in lines.items():
-                    color, style = _STYLES.get(method, (None, ":"))
+                    color, style = _STYLES.get(method, (colors[method], ":"))
                     side.plot(np.asarray(line["iterations"]) + 1, line[what], style, color=color, label=method, marker=".")
                 if lines:
                     side.legend(fontsize=8)
