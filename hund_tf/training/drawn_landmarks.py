@@ -20,6 +20,7 @@ _BONE_LENGTH = (.24, .477, .148, .247, .222, .148, .247, .222, .0, .091, .368, .
                 .103, .1, .036, .103, .1, .036)
 _ROOT, _FACE = 8, (0, 15, 16, 17, 18)
 _WILD = .25  # metres; points that a detector put so far off are not followed
+_LARGER = 1.05  # than the best fit, which strayed bones make small: so legs of upright people are as long as on photos
 _SAME_TURN = (0, 1, 2, 3, 4, 2, 6, 7, 8, 9, 10, 11, 9, 13, 14, 15, 15, 17, 17, 19, 19, 19, 22, 22, 22)
 _TURN_SIGN = tuple(-1.0 if i in (5, 12, 16, 18) else 1.0 for i in range(25))
 
@@ -85,7 +86,7 @@ def _as_seen(points, image, guessed, noise):
     weight = tf.where(guessed, .05, 1.0)[..., None]
     scale = (tf.reduce_sum(weight * image * points, [1, 2], keepdims=True)
              / tf.maximum(tf.reduce_sum(weight * image * image, [1, 2], keepdims=True), 1e-6))
-    away = image * (scale * 1.05) - points
+    away = image * (scale * _LARGER) - points
     share = tf.where(guessed, .3, .8)[..., None] * tf.cast(tf.norm(away, axis=-1, keepdims=True) < _WILD, tf.float32)
     return points + away * share * tf.minimum(noise, 1.0)
 
