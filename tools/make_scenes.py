@@ -29,6 +29,10 @@ def main():
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--portraits", type=float, default=0.25,
                         help="share of photos that end between chest and knees (default: %(default)s)")
+    parser.add_argument("--facing", type=float, default=0.0,
+                        help="share of people who turn to the camera (default: %(default)s, they turn any way)")
+    parser.add_argument("--upright", type=float, default=0.0,
+                        help="share of training poses that stand up straight (default: %(default)s)")
     parser.add_argument("--shapes", choices=("people", "prior"), default="people",
                         help="limbs in proportion as people's are, or as the shape prior allows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -45,7 +49,8 @@ def main():
         path = f"{args.out}-{index:03d}.npz"
         want = min(args.per_file, args.count - done)
         done += want
-        made = {"shapes": args.shapes, "portraits": args.portraits, "split": args.split, "seed": args.seed, "count": want}
+        made = {"shapes": args.shapes, "portraits": args.portraits, "facing": args.facing, "upright": args.upright,
+                "split": args.split, "seed": args.seed, "count": want}
         if os.path.exists(path):
             with np.load(path, allow_pickle=False) as there:
                 if "made" not in there or json.loads(str(there["made"])) != made:
@@ -54,8 +59,8 @@ def main():
         rng = np.random.default_rng([args.seed, index, args.split == "validation"])
         parts, have = [], 0
         while have < want:
-            poses = motion.sample(_DRAW, args.split, rng, made_up=args.split == "train")
-            parts.append(sample_scenes(body, poses, rng, portraits=args.portraits, people=people))
+            poses = motion.sample(_DRAW, args.split, rng, made_up=args.split == "train", upright=args.upright)
+            parts.append(sample_scenes(body, poses, rng, portraits=args.portraits, people=people, facing=args.facing))
             have += len(parts[-1]["theta"])
         scenes = {name: np.concatenate([part[name] for part in parts])[:want] for name in parts[0]}
         np.savez(path + ".tmp.npz", coding=body.coding, made=json.dumps(made), **scenes)

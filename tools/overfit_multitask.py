@@ -28,12 +28,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, help="folder of the run")
     parser.add_argument("--renders", type=int, default=64)
-    parser.add_argument("--epochs", type=_numbers(int), default=(6, 3, 7), metavar="N,N,N",
-                        help=f"of {_PASSES} passes each, at {', '.join(map(str, _SIDES))} pixels (default: 6,3,7)")
+    parser.add_argument("--epochs", type=_numbers(int), default=(6, 1, 5), metavar="N,N,N",
+                        help=f"of {_PASSES} passes each, at {', '.join(map(str, _SIDES))} pixels (default: 6,1,5)")
     parser.add_argument("--batch-sizes", type=_numbers(int), default=(8, 4, 2), metavar="N,N,N",
                         help="there; a batch of 2 large crops has statistics enough, and steps count (default: 8,4,2)")
-    parser.add_argument("--rates", type=_numbers(float), default=(1e-3, 5e-4, 4e-4), metavar="R,R,R",
-                        help="learning rates there (default: 1e-3,5e-4,4e-4)")
+    parser.add_argument("--rates", type=_numbers(float), default=(1e-3, 5e-4, 5e-4), metavar="R,R,R",
+                        help="learning rates there (default: 1e-3,5e-4,5e-4)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     body = GenerativeBody.from_asset()

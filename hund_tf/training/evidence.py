@@ -15,6 +15,7 @@ from hund_tf.training.drawn_landmarks import SMALL_TOES, draw_estimate
 _HARDNESS = (.4, .8, .8, .9, 1.1, .8, .9, 1.1, .9, 1.2, 1., 1.1, 1.2, 1., 1.1, .35, .35, .4, .4, 1.2, 1.2, 1.1, 1.2, 1.2, 1.1)
 _STEADY = (0, 1, 2, 5, 15, 16, 17, 18)  # nearly always found where the photo shows them
 _CLEAR = (8, 9, 12, 19, 22)  # hips and toes, of which detectors are sure
+_EASY, _SELDOM = .65, .12  # share of people whom nothing hides, and how much seldomer detectors miss a point of theirs
 _SWAPS = (  # left-right confusions and how often: legs, lower legs, arms, all
     (.015, ((10, 13), (11, 14), (19, 22), (21, 24))), (.01, ((11, 14), (19, 22), (21, 24))),
     (.01, ((3, 6), (4, 7))), (.01, ((4, 7),)),
@@ -80,12 +81,13 @@ def detect(scene, points_ray, seed, noise=1.0):
     body = truth[:, :25]
     box = tf.reduce_max(tf.reduce_max(body, 1) - tf.reduce_min(body, 1), -1)[:, None, None]
     box = tf.minimum(box, CROP_SIZE)
-    hidden, occluder = _occluders(truth, draw, batch, noise)
+    trouble = noise * tf.where(draw.chance(_EASY, batch, 1), _SELDOM, 1.0)
+    hidden, occluder = _occluders(truth, draw, batch, trouble)
     outside = ~_inside(body, scene["image_bounds"])
-    guessed = _guessed(hidden[:, :25], outside, draw, batch, noise)
-    found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise)
+    guessed = _guessed(hidden[:, :25], outside, draw, batch, trouble)
+    found = _misplaced(_redefined(body, draw, batch, noise), guessed, box, draw, batch, noise, trouble)
     found, pressed = _pressed_in(found, outside, box, scene["image_bounds"], draw, batch, noise)
-    confidence = _body_confidence(body, found, box, guessed, outside & ~pressed, pressed, scene["image_bounds"], draw, batch, noise)
+    confidence = _body_confidence(body, found, box, guessed, outside & ~pressed, pressed, scene["image_bounds"], draw, batch, noise, trouble)
     face, face_confidence = _cluster(truth[:, 25:95], .012, .6, scene["image_bounds"], hidden[:, 25:95], draw, batch, noise)
     hands = [_cluster(truth[:, a:b], .05, .75, scene["image_bounds"], hidden[:, a:b], draw, batch, noise)
              for a, b in ((95, 116), (116, 137))]
@@ -131,26 +133,26 @@ def _shift_in_metres(pixels, points_ray, box):
     return tf.stack(share, axis=1)
 
 
-def _guessed(hidden, outside, draw, batch, noise):
+def _guessed(hidden, outside, draw, batch, trouble):
     """Points that a detector does not see and guesses: behind occluders, off the photo, in the dark."""
-    guessed = draw.chance(.05 * noise, batch, 25) | hidden | outside
+    guessed = draw.chance(.05 * trouble, batch, 25) | hidden | outside
     for share, points in ((.06, (10, 11, 13, 14, 19, 21, 22, 24)), (.05, (3, 4)), (.05, (6, 7)), (.04, range(25))):
         dark = tf.constant([i in points for i in range(25)])
-        guessed |= draw.chance(share * noise, batch, 1) & dark
+        guessed |= draw.chance(share * trouble, batch, 1) & dark
     return guessed
 
 
-def _misplaced(body, guessed, box, draw, batch, noise):
+def _misplaced(body, guessed, box, draw, batch, noise, trouble):
     for share, pairs in _SWAPS:
         order = list(range(25))
         for a, b in pairs:
             order[a], order[b] = b, a
-        swapped = draw.chance(share * noise, batch, 1, 1)
+        swapped = draw.chance(share * trouble[..., None], batch, 1, 1)
         body = tf.where(swapped, tf.gather(body, order, axis=1), body)
     spread = tf.exp(.5 * draw.normal(batch, 1, 1)) * .013 * noise
     error = draw.normal(batch, 25, 2) * spread * tf.constant(_HARDNESS)[:, None]
     error *= tf.where(guessed, 3.0, 1.0)[..., None]
-    outlier = draw.chance(.03 * noise, batch, 25, 1)
+    outlier = draw.chance(.03 * trouble[..., None], batch, 25, 1)
     return body + (error + tf.where(outlier, draw.normal(batch, 25, 2) * .13, 0.0)) * box
 
 
@@ -173,21 +175,21 @@ def _inside(points, bounds):
     return tf.reduce_all((points > low) & (points < high), -1)
 
 
-def _body_confidence(truth, found, box, guessed, unseen, pressed, bounds, draw, batch, noise):
+def _body_confidence(truth, found, box, guessed, unseen, pressed, bounds, draw, batch, noise, trouble):
     error = tf.norm(found - truth, axis=-1) / box[..., 0]
     steady = tf.constant([i in _STEADY for i in range(25)])
-    lost = draw.chance(.02 * noise, batch, 25) & ~steady
+    lost = draw.chance(.02 * trouble, batch, 25) & ~steady
     face = tf.constant([i in (0, 15, 16, 17, 18) for i in range(25)])
-    lost |= draw.chance(.01 * noise, batch, 1) & face
-    lost |= draw.chance(.01 * noise, batch, 25) & face
-    lost |= draw.chance(.05 * noise, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
+    lost |= draw.chance(.01 * trouble, batch, 1) & face
+    lost |= draw.chance(.01 * trouble, batch, 25) & face
+    lost |= draw.chance(.05 * trouble, batch, 1) & tf.constant([i in (11, 14, 19, 21, 22, 24) for i in range(25)])
     lost |= guessed & ~pressed & ~steady & draw.chance(.3, batch, 25)
     lost |= unseen & draw.chance(.6, batch, 25)
     lost |= ~_inside(found, bounds)
     sure = tf.where(steady, draw.uniform(.88, 1.0, batch, 25), draw.uniform(.68, 1.0, batch, 25))
     sure = tf.where(tf.constant([i in _CLEAR for i in range(25)]), draw.uniform(.8, 1.0, batch, 25), sure)
-    doubted = draw.chance(.1 * noise, batch, 25) & ~steady  # rightly found, and yet
-    sure = tf.where(doubted, draw.uniform(.08, .6, batch, 25), sure)
+    doubted = draw.chance(.17 * noise, batch, 25)  # rightly found, and yet
+    sure = tf.where(doubted, tf.where(steady, draw.uniform(.45, .9, batch, 25), draw.uniform(.05, .5, batch, 25)), sure)
     sure -= error * draw.uniform(0., 6., batch, 1)
     sure = tf.where(guessed, draw.uniform(.02, .6, batch, 25) + tf.where(steady, .3, 0.), sure)
     sure = tf.where(pressed, draw.uniform(.02, .75, batch, 25), sure)
@@ -207,11 +209,11 @@ def _cluster(points, jitter, lost_share, bounds, hidden, draw, batch, noise):
     return found, confidence
 
 
-def _occluders(keypoints, draw, batch, noise):
+def _occluders(keypoints, draw, batch, trouble):
     """One box a scene, in some of them, in front of the person: hidden points, covered map pixels."""
     centre = draw.uniform(0.0, CROP_SIZE, batch, 1, 2)
     half = draw.uniform(15.0, 110.0, batch, 1, 2)
-    present = draw.chance(.3 * noise, batch, 1)
+    present = draw.chance(.3 * trouble, batch, 1)
     hidden = tf.reduce_all(tf.abs(keypoints - centre) < half, -1) & present
     pixel = (tf.range(60, dtype=tf.float32) + .5) * (CROP_SIZE / 60)
     columns = tf.abs(pixel - centre[..., 0]) < half[..., 0]

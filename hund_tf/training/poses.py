@@ -70,7 +70,7 @@ class MotionLibrary:
         clips = rng.choice(len(self._frames[split]), count, p=self._weights[split])
         return self.quaternions[[rng.choice(self._frames[split][c]) for c in clips]]
 
-    def sample(self, count, split, rng, made_up=True):
+    def sample(self, count, split, rng, made_up=True, upright=0.0):
         """Training poses: local rotation matrices `[count, 22, 3, 3]`, the first that of the pelvis.
 
         Args:
@@ -79,6 +79,7 @@ class MotionLibrary:
             rng: `np.random.Generator`.
             made_up: bool, whether to recombine bodies and add sitting, reaching and noise. False gives
                 plain mirrored frames, which a held-out figure is measured on.
+            upright: float, share that stands up straight, of those that are made up.
         """
         pose = mirrored(self.frames(count, split, rng), rng)
         if made_up:
@@ -86,6 +87,7 @@ class MotionLibrary:
             pose = sitting(pose, rng, 0.12)
             pose = reaching(pose, rng, 0.15)
             pose = noisy(pose, rng)
+            pose = standing(pose, rng, upright) if upright else pose
         return _matrices(pose)
 
     def _recombined(self, pose, split, rng):
@@ -144,6 +146,27 @@ def mirrored(pose, rng, share=0.5):
     """Swaps left and right in a share of poses: `[N, 22, 4]` wxyz."""
     flipped = pose[:, MIRROR] * np.array([1.0, 1.0, -1.0, -1.0])
     return np.where((rng.random(len(pose)) < share)[:, None, None], flipped, pose)
+
+
+def standing(pose, rng, share):
+    """Straightens legs, pelvis and spine of a share of poses, as people stand for a photo; arms and head stay."""
+    count = len(pose)
+    chosen = rng.random(count) < share
+    pelvis = _rotations(pose[:, 0]).as_matrix()
+    yaw = _about("y", np.degrees(np.arctan2(pelvis[:, 0, 2], pelvis[:, 2, 2])))
+    pose = _replace(pose, _put(pose, 0, yaw * _small(rng, count, 3)), [0], chosen)
+    for joint in (*SPINE[:3], *LEGS):
+        pose = _replace(pose, _put(pose, joint, _small(rng, count, 2 if joint in SPINE else 4)), [joint], chosen)
+    for sign, hip in ((1.0, 1), (-1.0, 2)):
+        apart = _rotations(pose[:, hip]) * _about("z", sign * rng.uniform(-2, 8, count))
+        pose = _replace(pose, _put(pose, hip, apart), [hip], chosen)
+    for knee in (4, 5):
+        pose = _replace(pose, _put(pose, knee, _about("x", np.abs(rng.normal(0, 6, count)))), [knee], chosen)
+    return pose
+
+
+def _small(rng, count, degrees):
+    return Rotation.from_euler("xyz", rng.normal(0, degrees, (count, 3)), degrees=True)
 
 
 def sitting(pose, rng, share):

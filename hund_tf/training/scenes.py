@@ -13,9 +13,10 @@ from hund_tf.visualization import renderer
 
 _IMAGE_SIDE = 1000.0  # pixels of the longer side; only ratios matter
 _MIN_VISIBLE = 6  # of the 25 body keypoints
+_FACING_SPREAD, _LEVEL_SPREAD = 30.0, 2.0  # degrees: headings of people who turn to the camera, and that camera's roll
 
 
-def sample_scenes(body, poses, rng, render=True, portraits=0.25, people=None):
+def sample_scenes(body, poses, rng, render=True, portraits=0.25, people=None, facing=0.0):
     """Places bodies before cameras.
 
     Args:
@@ -26,6 +27,7 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25, people=None):
         portraits: float, share of scenes whose photo ends between chest and knees, as people stand before a webcam.
         people: `[16, 16]`, from `proportions.human`: makes drawn shape codes those of bodies as people are. Defaults to
             `None`: codes are those of the prior.
+        facing: float, share of people who turn to the camera as for a photo; the others turn any way.
 
     Returns:
         dict of arrays, one row a scene, fewer than N where a draw left too little to see: `theta`, `shape`,
@@ -36,7 +38,7 @@ def sample_scenes(body, poses, rng, render=True, portraits=0.25, people=None):
     state = _sample_state(body, poses, rng, np.eye(SHAPE) if people is None else people)
     posed = body(ModelState(*(tf.constant(x, tf.float32) for x in state)), mesh=None)
     points = posed.keypoints.numpy().astype(np.float64)
-    camera_rotation = _sample_camera_rotations(count, rng)
+    camera_rotation = _sample_camera_rotations(poses[:, 0], rng, facing)
     points = np.einsum("nij,nkj->nki", camera_rotation, points)
     rotation = camera_rotation @ _columns(state.rotation)
 
@@ -84,13 +86,19 @@ def _columns(rotation6):
     return np.stack([first, second, np.cross(first, second)], -1)
 
 
-def _sample_camera_rotations(count, rng):
+def _sample_camera_rotations(pelvis, rng, facing):
     """Camera-from-world rotations: any heading, mostly level, some from above, below or tumbling."""
+    count = len(pelvis)
     pitch = np.clip(rng.normal(0, 13, count), -45, 45)
     pitch = np.where(rng.random(count) < 0.12, rng.uniform(-40, 75, count), pitch)
-    angles = np.stack([rng.normal(0, 7, count), pitch], -1)
-    view = Rotation.from_euler("ZX", angles, degrees=True)
-    heading = Rotation.from_euler("y", rng.uniform(0, 360, (count, 1)), degrees=True)
+    roll, turn = rng.normal(0, 7, count), rng.uniform(0, 360, count)
+    if facing:
+        own = np.degrees(np.arctan2(pelvis[:, 0, 2], pelvis[:, 2, 2]))
+        chosen = rng.random(count) < facing
+        turn = np.where(chosen, rng.normal(0, _FACING_SPREAD, count) - own, turn)
+        roll = np.where(chosen, rng.normal(0, _LEVEL_SPREAD, count), roll)  # who takes a portrait holds the camera level
+    view = Rotation.from_euler("ZX", np.stack([roll, pitch], -1), degrees=True)
+    heading = Rotation.from_euler("y", turn[:, None], degrees=True)
     upright = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
     rotation = (view * upright * heading).as_matrix()
     tumbling = rng.random(count) < 0.06

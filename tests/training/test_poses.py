@@ -118,3 +118,12 @@ def test_a_file_without_clips_is_refused(tmp_path):
     np.savez(tmp_path / "bad.npz", quat_wxyz_local=np.zeros((3, 22, 4)))
     with pytest.raises(ValueError, match="lacks .*clip_id"):
         poses.MotionLibrary(str(tmp_path / "bad.npz"))
+
+
+def test_who_stands_has_straight_legs_under_an_upright_pelvis_and_keeps_the_arms():
+    pose = random_poses(60, 0.6)
+    stood = poses.standing(pose, np.random.default_rng(0), 1.0)
+    down = world(stood)[:, :2, 1, 1]  # share of the thighs' own y that points up
+    assert down.min() > np.cos(np.radians(35)) > np.quantile(world(pose)[:, :2, 1, 1], 0.2)
+    np.testing.assert_allclose(poses._matrices(stood)[:, 13:], poses._matrices(pose)[:, 13:], atol=1e-9)
+    assert np.array_equal(poses.standing(pose, np.random.default_rng(0), 0.0), pose)

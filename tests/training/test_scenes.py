@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.spatial.transform import Rotation
 
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.geometry import camera
@@ -44,3 +45,16 @@ def test_crops_hold_what_the_photo_shows(body, portraits):
     inside = np.all((pixels > -1) & (pixels < 481), -1)
     assert (inside | ~seen).mean() > 0.97
     assert all(np.all(np.isfinite(values)) for values in sampled.values())
+
+
+def test_a_share_turns_to_the_camera_whichever_way_the_motion_faced(body):
+    turned = Rotation.from_euler("y", np.random.default_rng(1).uniform(0, 360, (200, 1)), degrees=True).as_matrix()
+    poses = np.tile(np.eye(3), (200, 22, 1, 1))
+    poses[:, 0] = turned
+
+    def to_camera(facing):
+        rotation = scenes.sample_scenes(body, poses, np.random.default_rng(0), render=False, facing=facing)["rotation"]
+        forward = np.cross(rotation[:, :3], rotation[:, 3:])
+        return np.mean(forward[:, 2] < -0.7)
+
+    assert to_camera(1.0) > 0.7 and to_camera(0.0) < 0.4
