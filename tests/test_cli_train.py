@@ -159,8 +159,16 @@ def test_a_mean_has_no_validation(tmp_path):
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):
     keep_settings(str(tmp_path), {"a": (1, 2)})
     keep_settings(str(tmp_path), {"a": (1, 2)})
-    with pytest.raises(ValueError, match="go on with the settings it began with"):
+    with pytest.raises(ValueError, match=r"go on with the settings it began with, \{'a': \[1, 2\]\}.* Received: \{'a': \[1, 3\]\}"):
         keep_settings(str(tmp_path), {"a": (1, 3)})
     assert read_settings(str(tmp_path)) == {"a": [1, 2]}
     keep_settings(str(tmp_path), {"a": (1, 3)}, begun=False)  # of a run that never began, such as one with a wrong option
     assert read_settings(str(tmp_path)) == {"a": [1, 3]}
+
+
+def test_only_settings_that_differ_are_told_and_unkept_ones_are_not_compared(tmp_path):
+    keep_settings(str(tmp_path), {"same": 1, "network": {"units": 8, "stages": 5}, "gone": 2})
+    with pytest.raises(ValueError, match=r"with, \{'network.units': 8, 'gone': 2\}; .* Received: \{'network.units': 9\}"):
+        keep_settings(str(tmp_path), {"same": 1, "network": {"units": 9, "stages": 5}})
+    keep_settings(str(tmp_path), {"same": 1, "network": {"units": 8, "stages": 5}, "gone": 2, "of a later version": 3})
+    assert "of a later version" not in read_settings(str(tmp_path))

@@ -29,6 +29,22 @@ def learn(model, loss, tape):
     return tf.linalg.global_norm([gradient for gradient, _ in gradients])
 
 
+def begin(run_dir, *, epochs, steps_per_epoch, batch_size, seed, learning_rate, ema, **others):
+    """Keeps the settings of a run in its folder; a run that had begun must go on with the same.
+
+    Args:
+        run_dir: str, folder of the run.
+        epochs, steps_per_epoch, batch_size, seed, learning_rate, ema: as in `train.train_body`.
+        **others: what else decides what the run learns, for JSON.
+
+    Raises:
+        ValueError: if it began with other settings; the message names those that differ.
+    """
+    schedule = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "batch_size": batch_size, "seed": seed,
+                "learning_rate": learning_rate, "ema": ema}
+    keep_settings(run_dir, {**schedule, **others}, begun=has_begun(run_dir))
+
+
 def check_unfinished(run_dir, weights):
     """A FileExistsError if the run in this folder has left its weights."""
     path = os.path.join(run_dir, weights)
@@ -69,6 +85,8 @@ def has_begun(run_dir):
 def keep_settings(folder, settings, name="config.json", begun=True):
     """Writes the settings of what begins in a folder; what goes on there must have the same.
 
+    A setting that was not kept, as by an earlier version, is neither compared nor added: nobody knows what it was.
+
     Args:
         folder: str, of a run.
         settings: dict for JSON.
@@ -76,12 +94,15 @@ def keep_settings(folder, settings, name="config.json", begun=True):
         begun: bool, whether settings that are there count; those of a run that never began do not.
 
     Raises:
-        ValueError: if what is there was begun with other settings.
+        ValueError: if what is there was begun with other settings; the message names those that differ.
     """
     settings, kept = json.loads(json.dumps(settings)), read_settings(folder, name)
-    if begun and kept is not None and kept != settings:
-        raise ValueError(f"A run must go on with the settings it began with, {kept}; others need a folder of their own. "
-                         f"Received: {settings}.")
+    if begun and kept is not None:
+        before, now = _differences(kept, {name: settings[name] for name in settings if name in kept})
+        if before or now:
+            raise ValueError(f"A run must go on with the settings it began with, {before}; others need a folder of their own. "
+                             f"Received: {now}.")
+        return
     os.makedirs(folder, exist_ok=True)
 
     def write(temporary):
@@ -98,3 +119,18 @@ def read_settings(folder, name="config.json"):
         return None
     with open(path, encoding="utf-8") as file:
         return json.load(file)
+
+
+def _differences(one, other):
+    """Of two nested dicts what the other does not have alike: two flat dicts, names joined by dots."""
+    one, other = dict(_flat(one)), dict(_flat(other))
+    return tuple({name: value for name, value in here.items() if name not in there or there[name] != value}
+                 for here, there in ((one, other), (other, one)))
+
+
+def _flat(settings, prefix=""):
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -41,8 +41,11 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
     Raises:
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
+        ValueError: if the run began with other settings.
     """
     runs.check_unfinished(run_dir, "parts.h5")
+    runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+               learning_rate=learning_rate, ema=ema, body=dataclasses.asdict(body), scenes=scenes)
     keras.utils.set_random_seed(seed)
     body, model = GenerativeBody(**dataclasses.asdict(body)), _PartLearner(new_segmentation(start_from))
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
@@ -91,7 +94,8 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
     Raises:
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
-        ValueError: if the examples lack the labels that the regime needs, or there are none.
+        ValueError: if the examples lack the labels that the regime needs, or there are none; if the run began with other
+            settings.
     """
     runs.check_unfinished(run_dir, "weights.h5")
     if scenes is None and records is None:
@@ -121,10 +125,9 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
     elif tensorboard:
         panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages"))
     if chief:
-        runs.keep_settings(run_dir, {
-            "network": config.to_dict(), "training": dataclasses.asdict(training), "epochs": epochs,
-            "steps_per_epoch": steps_per_epoch, "batch_size": batch_size, "seed": seed, "learning_rate": learning_rate, "ema": ema,
-            "scenes": scenes, "records": records}, begun=runs.has_begun(run_dir))
+        runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+                   learning_rate=learning_rate, ema=ema, network=config.to_dict(), training=dataclasses.asdict(training),
+                   scenes=scenes, records=records)
     history = model.fit(
         dataset, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
         validation_data=held_out, validation_steps=validation_steps,

@@ -1,5 +1,7 @@
 """The first CNN learns from records with `fit`: renders with exact labels, photos with those of other networks."""
 
+import os
+import shutil
 from types import SimpleNamespace
 
 import keras
@@ -180,6 +182,32 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
     multitask_cnn.new(str(tmp_path / "sensing.h5"))  # as a plain `MultitaskCNN`
     with pytest.raises(FileExistsError, match="new or unfinished"):
         train(body, paths, tmp_path, start)
+
+
+def test_a_run_goes_on_with_the_settings_it_began_with(body, paths, tmp_path, monkeypatch):
+    """And with its records, which may have moved with it."""
+    def cut(model, *args, **settings):
+        (tmp_path / "run" / callbacks.CURVE).touch()
+        raise TimeoutError
+
+    def train(folder, **change):
+        own = folder / "records"
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths[0], own)
+        settings = dict(paths=[str(own / os.path.basename(paths[0]))], epochs=2, batch_size=COUNT, crop_side=64)
+        sensing.train_sensing(validation=paths, run_dir=str(folder), coding=body.coding, tensorboard=False, **{**settings, **change})
+
+    monkeypatch.setattr(sensing.TrainableCNN, "fit", cut)
+    with pytest.raises(TimeoutError):
+        train(tmp_path / "run")
+    for change, words in (({"epochs": 3}, "'epochs': 2.* Received: {'epochs': 3}"),
+                          ({"batch_statistics": False}, "'batch_statistics': True"), ({"paths": paths}, "'records': ")):
+        with pytest.raises(ValueError, match=f"go on with the settings it began with, .*{words}"):
+            train(tmp_path / "run", **change)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.setattr(sensing.TrainableCNN, "fit", lambda *args, **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # it came to its first step
+        train(tmp_path / "moved")
 
 
 def test_a_run_goes_on_with_the_batches_it_would_have_had(body, paths):
