@@ -22,6 +22,10 @@ examples, in the order of a training from nothing (docs/training.md has the whol
   hund train body --regime ss --records 'photos-*.tfrecord' --validation 'held-out-*.tfrecord' \\
       --parts runs/parts/parts.h5 --start-from runs/body/weights.h5 --run runs/photos
   hund train preset --parts runs/parts/parts.h5 --run runs/body --out my_preset"""
+_PRESET_HELP = """\
+Puts trained weights together as a preset. The body network reads the features F of the part CNN that it was trained with:
+another --parts is refused, and so is a --sensing that learned the F of another or none. Runs of earlier versions do not say
+which part CNN they had, nor do weights without the config.json of their run; a warning then says that this was not checked."""
 _STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 _PRECISIONS = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -69,9 +73,10 @@ def _add_body(kinds):
 
 
 def _add_preset(kinds):
-    parser = kinds.add_parser("preset", help="puts trained weights together as a preset")
+    parser = kinds.add_parser("preset", help="puts trained weights together as a preset", description=_PRESET_HELP)
     parser.add_argument("--parts", metavar="FILE", help="weights of the part CNN, which goes with the landmark networks")
-    parser.add_argument("--sensing", metavar="FILE", help="weights of a MultitaskCNN, which takes the place of both")
+    parser.add_argument("--sensing", metavar="FILE",
+                        help="weights of a MultitaskCNN, in the folder of its run; in place of part CNN and landmark networks")
     parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
     parser.add_argument("--part-map-size", type=cli_values.count(0),
@@ -133,7 +138,9 @@ def _make_preset(options):
     from hund_tf.hund import HundBody
     from hund_tf.training import runs, train
 
-    config = HundConfig.from_dict(runs.read_settings(options.folder)["network"])
+    settings = runs.read_settings(options.folder)
+    cli_train_sensing.check_parts(options.folder, settings, options.sensing, network)
+    config = HundConfig.from_dict(settings["network"])
     if options.part_map_size is not None:
         config = dataclasses.replace(
             config, objective=dataclasses.replace(config.objective, part_map_size=options.part_map_size))

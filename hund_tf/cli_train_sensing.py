@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from hund_tf import cli_train_options, cli_values
 
@@ -78,6 +79,39 @@ def network_of(parts, sensing):
     from hund_tf.sensing import multitask_cnn
 
     return multitask_cnn.new(sensing)
+
+
+def check_parts(folder, settings, sensing, network):
+    """Refuses to put a body network beside features F of another part CNN than its own.
+
+    Where one of both does not say whose F it knows, as runs of earlier versions do not, a line on stderr says so.
+
+    Args:
+        folder: str, of the body run.
+        settings: dict, of that run.
+        sensing: str, weights of a `MultitaskCNN`, or None.
+        network: what `network_of` made of them, or the part CNN.
+
+    Raises:
+        ValueError: if the body run's part CNN is not the one whose F `network` says.
+    """
+    from hund_tf.sensing import part_segmentation
+    from hund_tf.training import runs
+    from hund_tf.training.sensing import FEATURES_OF
+
+    beside = {} if sensing is None else runs.read_settings(os.path.dirname(os.path.abspath(sensing))) or {}
+    says = {folder: "parts_sha256" in settings, sensing: sensing is None or FEATURES_OF in beside}
+    silent = [name for name, known in says.items() if not known]
+    if silent:
+        print("hund: warning: The body network must have been trained with the part CNN whose features F it will read; this was "
+              f"not checked, for no settings say which it was for {' and '.join(silent)}.", file=sys.stderr)
+        return
+    own, read = settings["parts_sha256"], beside[FEATURES_OF] if sensing else part_segmentation.weights_sha256(network)
+    if own != read:
+        raise ValueError("The body network must have been trained with the part CNN whose features F it will read. Received: "
+                         f"{folder}, trained with that of sha256 {own}, and "
+                         + (f"{sensing}, which learned no features." if read is None else
+                            f"{sensing or '--parts'}, which gives those of {read}."))
 
 
 def record_paths(pattern):

@@ -120,8 +120,9 @@ def pytest_root():
     return pathlib.Path(__file__).parents[1]
 
 
-def test_preset(monkeypatch, in_folder_with_files):
+def test_preset(monkeypatch, capsys, in_folder_with_files):
     from hund_tf import hund, presets
+    from hund_tf.sensing import part_segmentation
     from hund_tf.training import train
 
     saved = []
@@ -140,6 +141,10 @@ def test_preset(monkeypatch, in_folder_with_files):
     assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")
     assert (metadata["name"], metadata["licence"], metadata["data"]) == ("mine", "CC0-1.0", "not stated")
     json.dumps(metadata)
+    keep_settings("r", {"network": HundConfig().to_dict(), "parts_sha256": "a"}, begun=False)
+    monkeypatch.setattr(part_segmentation, "weights_sha256", lambda network: {"parts.h5": "b"}[network])
+    assert cli.main("train preset --parts parts.h5 --run r --out other".split()) == 2
+    assert "trained with that of sha256 a, and --parts, which gives those of b" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("best, loss", [(b"finished", 2.25), (b"others", 3.5), (None, 3.5)])

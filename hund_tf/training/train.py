@@ -15,6 +15,7 @@ import tensorflow as tf
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
 from hund_tf.sensing.part_segmentation import new as new_segmentation
+from hund_tf.sensing.part_segmentation import weights_sha256
 from hund_tf.training import callbacks, examples, recorded, regimes, runs, strategies, synthetic
 from hund_tf.training import records as record_reader
 from hund_tf.training.panels import StagePanels
@@ -111,7 +112,8 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         if start_from is not None:
             model.load_weights(start_from)
         model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
-    source = _Examples(model.body, new_segmentation(parts), batch_size, seed, scenes, records)
+    segmentation = new_segmentation(parts)
+    source = _Examples(model.body, segmentation, batch_size, seed, scenes, records)
     source.check(training.regime)
     start = _start(run_dir, steps_per_epoch)
     dataset, held_out = source.training(start), source.validation(validation)
@@ -127,7 +129,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
     if chief:
         runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
                    learning_rate=learning_rate, ema=ema, network=config.to_dict(), training=dataclasses.asdict(training),
-                   scenes=scenes, records=records)
+                   scenes=scenes, records=records, parts_sha256=weights_sha256(segmentation))
     history = model.fit(
         dataset, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
         validation_data=held_out, validation_steps=validation_steps,

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.geometry import camera
-from hund_tf.sensing import heatmaps, multitask_cnn
+from hund_tf.sensing import heatmaps, multitask_cnn, part_segmentation
 from hund_tf.state import ModelState
-from hund_tf.training import callbacks, record_files, records, renders, sensing, sensing_records
+from hund_tf.training import callbacks, record_files, records, renders, runs, sensing, sensing_records
 from tests.sensing import small_trunk
 
 COUNT = 3
@@ -208,6 +208,19 @@ def test_a_run_goes_on_with_the_settings_it_began_with(body, paths, tmp_path, mo
     monkeypatch.setattr(sensing.TrainableCNN, "fit", lambda *args, **settings: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # it came to its first step
         train(tmp_path / "moved")
+
+
+def test_a_run_keeps_whose_features_it_learns(paths, tmp_path, monkeypatch):
+    def fail(**settings):
+        raise TimeoutError
+
+    monkeypatch.setattr(sensing, "TrainableCNN", fail)
+    parts = part_segmentation.new()
+    for segmentation, crop_side, expected in (
+            (parts, 480, part_segmentation.weights_sha256(parts)), (None, 480, None), (parts, 64, None)):  # F is of another scale
+        with pytest.raises(TimeoutError):
+            sensing.train_sensing(paths, paths, str(tmp_path), "coding", segmentation=segmentation, crop_side=crop_side)
+        assert runs.read_settings(str(tmp_path))[sensing.FEATURES_OF] == expected
 
 
 def test_a_run_goes_on_with_the_batches_it_would_have_had(body, paths):

@@ -1,6 +1,6 @@
 """Training runs: what a run of the body network learns from and leaves, with tiny scenes and a toy body."""
 
-import types
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model.build([None, 1])
     model.trainable_variables[0].assign([[np.nan]])
     with pytest.raises(FloatingPointError, match="must stay finite"):
-        runs.save_finished(model, types.SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
+        runs.save_finished(model, SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
     assert not (tmp_path / "weights.h5").exists()
 
 
@@ -68,7 +68,7 @@ def fixture_small(monkeypatch, toy_body):
     monkeypatch.setattr(keras.utils, "set_random_seed", tf.random.set_seed)  # Keras' own outlasts the test and makes warnings
     monkeypatch.setattr(train.regimes, "TrainableHund", network)
     monkeypatch.setattr(train, "_load", scenes)
-    monkeypatch.setattr(train, "new_segmentation", lambda weights=None: None)
+    monkeypatch.setattr(train, "new_segmentation", lambda weights: SimpleNamespace(get_weights=lambda: [np.full(3, len(weights))]))
     monkeypatch.setattr(synthetic, "body_dataset", of_scenes)
     monkeypatch.setattr(recorded, "body_dataset", of_records)
     monkeypatch.setattr(records, "read", lambda *args, start=0, **settings: start)
@@ -87,9 +87,25 @@ def test_run_leaves_weights_curve_and_pictures(small, tmp_path):
     assert begun[:2] == [("scenes", 0), ("records", 0)]  # they take turns
 
 
+def test_a_run_keeps_which_part_cnn_it_learned_from(small, tmp_path, monkeypatch):
+    """And does not go on with another."""
+    arguments, _ = small
+
+    def cut(model, *args, **settings):
+        (tmp_path / callbacks.CURVE).touch()
+        raise TimeoutError
+
+    monkeypatch.setattr(keras.Model, "fit", cut)
+    for parts, error in (("parts.h5", TimeoutError), ("others.h5", ValueError)):
+        with pytest.raises(error, match=None if error is TimeoutError else "began with, {'parts_sha256': "):
+            train.train_body("scenes-*.npz", "held-out.npz", run_dir=str(tmp_path), epochs=1, tensorboard=False,
+                             **{**arguments, "parts": parts})
+    assert len(runs.read_settings(str(tmp_path))["parts_sha256"]) == 64
+
+
 def test_resumed_turns_begin_where_each_was(small, monkeypatch):
     arguments, begun = small
-    source = train._Examples(types.SimpleNamespace(coding="toy"), None, 2, 0, "scenes", "photos")
+    source = train._Examples(SimpleNamespace(coding="toy"), None, 2, 0, "scenes", "photos")
     source.training(5)
     assert begun == [("scenes", 3), ("records", 2)]
     monkeypatch.setattr(records, "sources_of", lambda paths, step, batch_size, seed: [paths, str(step)])
