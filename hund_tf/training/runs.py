@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf.files import write_atomically
-from hund_tf.training import callbacks
+from hund_tf.training import callbacks, strategies
 
 
 def optimizer(learning_rate, steps, ema=None):
@@ -52,10 +52,11 @@ def check_unfinished(run_dir, weights):
         raise FileExistsError(f"A run must be new or unfinished. Received: {path}, which a finished run left.")
 
 
-def save_finished(model, history, run_dir, name, patience=None):
+def save_finished(model, history, run_dir, name, patience=None, strategy=None):
     """Writes the weights of a run that is through, and then removes its last checkpoint.
 
-    They are those of the last epoch, or those of the best where patience ran out.
+    They are those of the last epoch, or those of the best where patience ran out. Of several workers all must call this: the
+    chief writes and removes when the last is through, for until then that one may read the checkpoint.
 
     Args:
         model: the trained `keras.Model`.
@@ -63,6 +64,7 @@ def save_finished(model, history, run_dir, name, patience=None):
         run_dir: str, folder of the run.
         name: str, of the file.
         patience: see `callbacks.make`.
+        strategy: `tf.distribute.Strategy` of the run; None: one process.
 
     Raises:
         FloatingPointError: if loss or weights are not finite.
@@ -71,6 +73,10 @@ def save_finished(model, history, run_dir, name, patience=None):
     if not np.all(np.isfinite(losses)) or not all(np.all(np.isfinite(v)) for v in model.get_weights()):
         raise FloatingPointError(f"Loss and weights must stay finite. Received: a loss of {losses[-1:]} in the last epoch of "
                                  f"{run_dir}; best.h5 holds the weights before. A lower learning rate may help.")
+    if strategies.several_workers(strategy):  # above, too, each must read its weights: metrics are summed over all when read
+        strategies.wait_for_all(strategy)
+        if not strategies.is_chief():
+            return
     best = os.path.join(run_dir, callbacks.BEST)
     stopped = os.path.exists(best) and callbacks.out_of_patience(callbacks.read_curve(os.path.join(run_dir, callbacks.CURVE)), patience)
     write_atomically(os.path.join(run_dir, name), functools.partial(shutil.copyfile, best) if stopped else model.save_weights)

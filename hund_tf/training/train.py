@@ -103,7 +103,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         raise ValueError("`scenes` or `records` must name what to learn from. Received: neither.")
     if isinstance(strategy, str):
         strategy = strategies.make(strategy)
-    workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    workers = strategies.several_workers(strategy)
     chief = not workers or strategies.is_chief()
     keras.utils.set_random_seed(seed)
     with strategy.scope():
@@ -135,8 +135,7 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         validation_data=held_out, validation_steps=validation_steps,
         callbacks=callbacks.make(run_dir, steps_per_epoch, source.describe, patience, tensorboard, panels, chief),
         verbose=2 if chief else 0)
-    if chief:
-        runs.save_finished(model, history, run_dir, "weights.h5", patience)
+    runs.save_finished(model, history, run_dir, "weights.h5", patience, strategy)
     return history
 
 
