@@ -8,7 +8,8 @@ from hund_tf import cli_train_options, cli_values
 
 _HELP = """\
 Trains the first CNN, `MultitaskCNN`, to say of a crop what the landmark networks and the part CNN say of it, and on
-renders of our own body, of which all is known. A run that was cut off goes on when its command is given again."""
+renders of our own body, of which all is known; records are learned from as photos are, and parts by labels where they
+have them. A run that was cut off goes on when its command is given again."""
 _EXAMPLES = """\
 examples:
   hund train sensing --images photos --renders 20000 --run runs/sensing
@@ -20,22 +21,23 @@ _HELD_OUT = 20  # one photo in so many is held out for validation
 def add_sensing(kinds):
     """Adds `sensing` to what `hund train` trains."""
     parser = kinds.add_parser(
-        "sensing", help="the first CNN, on photos without labels, renders or both", description=_HELP, epilog=_EXAMPLES,
+        "sensing", help="the first CNN, on photos without labels, renders or records", description=_HELP, epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", metavar="DIR",
                         help="folder of photos; people are found and labelled by our networks")
     parser.add_argument("--renders", type=cli_values.count(0), default=0, metavar="N",
-                        help="draw so many pictures of our body (default: %(default)s)")
+                        help="draw so many pictures of our body to learn from (default: %(default)s)")
     parser.add_argument("--records", metavar="PATTERN", help="training records that hold images and evidence")
     parser.add_argument("--validation", metavar="PATTERN",
-                        help=f"held-out records (default: each {_HELD_OUT}th photo, else other renders)")
+                        help=f"held-out records (default: each {_HELD_OUT}th photo that shows people, else other renders)")
     parser.add_argument("--parts", metavar="FILE",
-                        help="weights of the part CNN that labels photos (default: preset body's)")
+                        help="weights of the part CNN that says the parts where no labels do, and whose features F are learned; it must "
+                             "be that of the body network (default: preset body's)")
     parser.add_argument("--trunk", metavar="FILE",
                         help="weights of keras.applications' ResNet50 without top to start from (default: random)")
     parser.add_argument("--frozen-statistics", action="store_true",
-                        help="batch normalization by fixed statistics, for batches of less than about 8")
-    cli_train_options.add_run(parser, epochs=50, steps=1000, rate=1e-3)  # epochs and batch size are the paper's
+                        help="batch normalization by those of the first batches, for batches of less than about 8")
+    cli_train_options.add_run(parser, "a whole MultitaskCNN", epochs=50, steps=1000, rate=1e-3)  # epochs and batch size are the paper's
     cli_train_options.add_body(parser)
     parser.set_defaults(run=cli_values.guarded(_train))
 

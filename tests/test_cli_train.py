@@ -98,6 +98,17 @@ def test_what_a_run_complains_of_ends_it(monkeypatch, capsys):
         assert capsys.readouterr().err == f"hund: {error}\n"
 
 
+@pytest.mark.parametrize("kind, there, missing", [
+    ("parts", ["--validation PATTERN held-out scene files ", "weights of a part CNN to start from"], ["device", "records"]),
+    ("body", ["held-out scene files or records", "of all devices together", "weights of a body network to start"], []),
+    ("sensing", ["held-out records", "weights of a whole MultitaskCNN to start from", "must be that of the body"], ["device"])])
+def test_help_is_of_what_the_command_takes(capsys, kind, there, missing):
+    with pytest.raises(SystemExit):
+        cli.main(["train", kind, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(words in said for words in there) and not any(word in said for word in missing)
+
+
 def test_train_alone_shows_help(capsys):
     assert cli.main(["train"]) == 2
     assert "hund train body" in capsys.readouterr().out
