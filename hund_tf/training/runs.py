@@ -88,7 +88,7 @@ def has_begun(run_dir):
     return any(os.path.exists(os.path.join(run_dir, name)) for name in (callbacks.BACKUP, callbacks.CURVE))
 
 
-def keep_settings(folder, settings, name="config.json", begun=True):
+def keep_settings(folder, settings, name="config.json", begun=True, told=()):
     """Writes the settings of what begins in a folder; what goes on there must have the same.
 
     A setting that was not kept, as by an earlier version, is neither compared nor added: nobody knows what it was.
@@ -98,16 +98,18 @@ def keep_settings(folder, settings, name="config.json", begun=True):
         settings: dict for JSON.
         name: str, of the file.
         begun: bool, whether settings that are there count; those of a run that never began do not.
+        told: names of settings that are kept for whoever reads them, and may differ.
 
     Raises:
         ValueError: if what is there was begun with other settings; the message names those that differ.
     """
     settings, kept = json.loads(json.dumps(settings)), read_settings(folder, name)
     if begun and kept is not None:
-        before, now = _differences(kept, {name: settings[name] for name in settings if name in kept})
+        told = [{key: values.pop(key) for key in told if key in values} for values in (kept, settings)]
+        before, now = _differences(kept, {key: settings[key] for key in settings if key in kept})
         if before or now:
-            raise ValueError(f"A run must go on with the settings it began with, {before}; others need a folder of their own. "
-                             f"Received: {now}.")
+            raise ValueError(f"A run must go on with the settings it began with, {told[0] | before}; others need a folder of "
+                             f"their own. Received: {told[1] | now}.")
         return
     os.makedirs(folder, exist_ok=True)
 

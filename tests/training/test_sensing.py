@@ -302,9 +302,20 @@ def test_photos_become_records_once_and_some_are_held_out(body, tmp_path):
     assert make_of_photos(tmp_path, body, **NOBODY) == made
 
 
+def test_photos_may_move(body, tmp_path):
+    write_photos(tmp_path / "photos", 4)
+    made = make_of_photos(tmp_path, body)
+    (tmp_path / "photos").rename(tmp_path / "holiday")
+    assert make_of_photos(tmp_path, body, "holiday", **NOBODY) == made
+
+
 def test_records_of_other_photos_are_not_taken_for_these(body, tmp_path):
     write_photos(tmp_path / "photos", 4)
-    write_photos(tmp_path / "others", 4)
+    shutil.copytree(tmp_path / "photos", tmp_path / "others")
+    photo = tmp_path / "others" / "2.png"
+    shade = next(shade for shade in range(41, 99) if len(tf.io.encode_png(np.full([100, 100, 3], shade, np.uint8)).numpy())
+                 == photo.stat().st_size)
+    photo.write_bytes(tf.io.encode_png(np.full([100, 100, 3], shade, np.uint8)).numpy())  # of the same name and size
     make_of_photos(tmp_path, body)
     with pytest.raises(ValueError, match="must go on with the settings it began with, .*photos.* Received: .*others"):
         make_of_photos(tmp_path, body, "others", **NOBODY)
