@@ -56,7 +56,8 @@ def _add_body(kinds):
     parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files or records")
     parser.add_argument("--parts", required=True, metavar="FILE",
                         help="weights of the part CNN, whose features F and parts the network learns to read")
-    cli_train_options.add_run(parser, "a body network", epochs=20, steps=1000, rate=6e-4, devices=True)  # see `train.train_body`
+    # Defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`.
+    cli_train_options.add_run(parser, "a body network", epochs=20, steps=1000, rate=6e-4, devices=True)
     parser.add_argument("--part-map-size", type=cli_values.count(0), default=ObjectiveConfig.part_map_size,
                         help="side of the maps on which L_b is computed between stages; 0: no L_b (default: %(default)s)")
     parser.add_argument("--regime", choices=REGIMES, default=TrainingConfig.regime,

@@ -31,13 +31,14 @@ def add_sensing(kinds):
     parser.add_argument("--validation", metavar="PATTERN",
                         help=f"held-out records (default: each {_HELD_OUT}th photo that shows people, else other renders)")
     parser.add_argument("--parts", metavar="FILE",
-                        help="weights of the part CNN that says the parts where no labels do, and whose features F are learned; it must "
-                             "be that of the body network (default: preset body's)")
+                        help="weights of the part CNN that says the parts where no labels do, and whose features F are "
+                             "learned; it must be that of the body network (default: preset body's)")
     parser.add_argument("--trunk", metavar="FILE",
                         help="weights of keras.applications' ResNet50 without top to start from (default: random)")
     parser.add_argument("--frozen-statistics", action="store_true",
                         help="batch normalization by those of the first batches, for batches of less than about 8")
-    cli_train_options.add_run(parser, "a whole MultitaskCNN", epochs=50, steps=1000, rate=1e-3)  # epochs and batch size are the paper's
+    # Epochs and batch size are the paper's.
+    cli_train_options.add_run(parser, "a whole MultitaskCNN", epochs=50, steps=1000, rate=1e-3)
     cli_train_options.add_body(parser)
     parser.set_defaults(run=cli_values.guarded(_train))
 

@@ -42,14 +42,16 @@ def fixture_files(tmp_path_factory):
              **toy.truth(COUNT)._asdict(), image_bounds=np.tile(np.float32([0, 0, 480, 480]), (COUNT, 1)),
              part_labels=np.zeros([COUNT, 60, 60], np.uint8))
     part_segmentation.new().save_weights(folder / "parts.h5")
-    return ["--scenes", str(folder / "scenes.npz"), "--validation", str(folder / "scenes.npz"), "--parts", str(folder / "parts.h5")]
+    return ["--scenes", str(folder / "scenes.npz"), "--validation", str(folder / "scenes.npz"),
+            "--parts", str(folder / "parts.h5")]
 
 
 @pytest.fixture(name="compare")
 def fixture_compare(files, monkeypatch, tmp_path):
     """Runs the tool; gives what the JSON holds then."""
     init = regimes.TrainableHund.__init__
-    monkeypatch.setattr(regimes.TrainableHund, "__init__", lambda *args, **settings: init(*args, compile_geometry=False, **settings))
+    monkeypatch.setattr(regimes.TrainableHund, "__init__",
+                        lambda *args, **settings: init(*args, compile_geometry=False, **settings))
     monkeypatch.setattr(compare_settings, "HundConfig", functools.partial(compare_settings.HundConfig, units=8, context_dim=8))
     monkeypatch.setattr(compare_settings, "GenerativeBody", SimpleNamespace(from_asset=lambda pose_prior: Body()))
     monkeypatch.setattr(compare_settings.synthetic, "body_dataset", batches)
@@ -87,8 +89,9 @@ def test_variants_are_measured_and_a_seed_repeats_them(compare, eagerly, capsys)
 
 def test_all_names_are_accepted_and_others_refused(compare, capsys):
     """What is refused of the first is the last option, after the names were read."""
-    for arguments, words in ((["--only", *compare_settings.variants(), "--held-out", "1"], "--held-out must be at least --batch-size"),
-                             (["--only", "without a body"], "argument --only: invalid choice: 'without a body'")):
+    for arguments, words in (
+            (["--only", *compare_settings.variants(), "--held-out", "1"], "--held-out must be at least --batch-size"),
+            (["--only", "without a body"], "argument --only: invalid choice: 'without a body'")):
         with pytest.raises(SystemExit):
             compare(*arguments)
         assert words in capsys.readouterr().err

@@ -195,7 +195,8 @@ def test_a_run_goes_on_with_the_settings_it_began_with(body, paths, tmp_path, mo
         own.mkdir(parents=True, exist_ok=True)
         shutil.copy(paths[0], own)
         settings = dict(paths=[str(own / os.path.basename(paths[0]))], epochs=2, batch_size=COUNT, crop_side=64)
-        sensing.train_sensing(validation=paths, run_dir=str(folder), coding=body.coding, tensorboard=False, **{**settings, **change})
+        sensing.train_sensing(validation=paths, run_dir=str(folder), coding=body.coding, tensorboard=False,
+                              **{**settings, **change})
 
     monkeypatch.setattr(sensing.TrainableCNN, "fit", cut)
     with pytest.raises(TimeoutError):

@@ -68,7 +68,8 @@ def fixture_small(monkeypatch, toy_body):
     monkeypatch.setattr(keras.utils, "set_random_seed", tf.random.set_seed)  # Keras' own outlasts the test and makes warnings
     monkeypatch.setattr(train.regimes, "TrainableHund", network)
     monkeypatch.setattr(train, "_load", scenes)
-    monkeypatch.setattr(train, "new_segmentation", lambda weights: SimpleNamespace(get_weights=lambda: [np.full(3, len(weights))]))
+    monkeypatch.setattr(train, "new_segmentation",
+                        lambda weights: SimpleNamespace(get_weights=lambda: [np.full(3, len(weights))]))
     monkeypatch.setattr(synthetic, "body_dataset", of_scenes)
     monkeypatch.setattr(recorded, "body_dataset", of_records)
     monkeypatch.setattr(records, "read", lambda *args, start=0, **settings: start)
