@@ -13,7 +13,7 @@ from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, Objecti
 
 _HELP = """\
 Trains the networks. A run that was cut off goes on when its command is given again, with the very batches that it
-would have had; a finished one is left as it is."""
+would have had, and must be given the settings it began with; a finished one is refused and stays as it is."""
 _EXAMPLES = """\
 examples, in the order of a training from nothing (docs/training.md has the whole recipe):
   hund train parts --scenes 'scenes/train-*.npz' --validation 'scenes/validation-*.npz' --run runs/parts
@@ -22,6 +22,10 @@ examples, in the order of a training from nothing (docs/training.md has the whol
   hund train body --regime ss --records 'photos-*.tfrecord' --validation 'held-out-*.tfrecord' \\
       --parts runs/parts/parts.h5 --start-from runs/body/weights.h5 --run runs/photos
   hund train preset --parts runs/parts/parts.h5 --run runs/body --out my_preset"""
+_PRESET_HELP = """\
+Puts trained weights together as a preset. The body network reads the features F of the part CNN that it was trained with:
+another --parts is refused, and so is a --sensing that learned the F of another or none. Runs of earlier versions do not say
+which part CNN they had, nor do weights without the config.json of their run; a warning then says that this was not checked."""
 _STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 _PRECISIONS = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -38,18 +42,22 @@ def add_train(commands):
 
 def _add_parts(kinds):
     parser = kinds.add_parser("parts", help="the part CNN, on rendered scenes")
-    _add_run(parser, epochs=8, steps=400, rate=1.5e-3)
     parser.add_argument("--scenes", required=True, metavar="PATTERN", help="training scene files")
+    parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files")
+    cli_train_options.add_run(parser, "a part CNN", epochs=8, steps=400, rate=1.5e-3)
     _add_body_options(parser)
     parser.set_defaults(run=cli_values.guarded(_train_parts))
 
 
 def _add_body(kinds):
     parser = kinds.add_parser("body", help="the body network, on rendered scenes, records or both")
-    _add_run(parser, epochs=20, steps=1000, rate=6e-4)
-    parser.add_argument("--scenes", metavar="PATTERN", help="training scene files")
+    parser.add_argument("--scenes", metavar="PATTERN", help="training scene files; they have no labels for --regime ws")
     parser.add_argument("--records", metavar="PATTERN", help="training records; with --scenes, batches of both take turns")
-    parser.add_argument("--parts", required=True, metavar="FILE", help="weights of the part CNN")
+    parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files or records")
+    parser.add_argument("--parts", required=True, metavar="FILE",
+                        help="weights of the part CNN, whose features F and parts the network learns to read")
+    # Defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`.
+    cli_train_options.add_run(parser, "a body network", epochs=20, steps=1000, rate=6e-4, devices=True)
     parser.add_argument("--part-map-size", type=cli_values.count(0), default=ObjectiveConfig.part_map_size,
                         help="side of the maps on which L_b is computed between stages; 0: no L_b (default: %(default)s)")
     parser.add_argument("--regime", choices=REGIMES, default=TrainingConfig.regime,
@@ -62,16 +70,18 @@ def _add_body(kinds):
     parser.add_argument("--mixed-precision", choices=tuple(_PRECISIONS), default="off",
                         help="of the layers; geometry and losses stay float32 (default: %(default)s)")
     parser.add_argument("--strategy", choices=_STRATEGIES, default="auto",
-                        help="devices: none is one, mirrored all of this machine, multi_worker the processes in TF_CONFIG "
+                        help="devices: none is one, mirrored all GPUs of this machine, multi_worker the processes in TF_CONFIG "
                              "(default: %(default)s, the widest at hand)")
     _add_body_options(parser)
     parser.set_defaults(run=cli_values.guarded(_train_body))
 
 
 def _add_preset(kinds):
-    parser = kinds.add_parser("preset", help="puts trained weights together as a preset")
-    parser.add_argument("--parts", metavar="FILE", help="weights of the part CNN, which goes with the landmark networks")
-    parser.add_argument("--sensing", metavar="FILE", help="weights of a MultitaskCNN, which takes the place of both")
+    parser = kinds.add_parser("preset", help="puts trained weights together as a preset", description=_PRESET_HELP)
+    parser.add_argument("--parts", metavar="FILE",
+                        help="weights of the part CNN, which goes with the landmark networks; this or --sensing must be given")
+    parser.add_argument("--sensing", metavar="FILE",
+                        help="weights of a MultitaskCNN, in the folder of its run; in place of part CNN and landmark networks")
     parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
     parser.add_argument("--part-map-size", type=cli_values.count(0),
@@ -85,17 +95,13 @@ def _add_preset(kinds):
 KINDS = (_add_parts, _add_body, cli_train_sensing.add_sensing, cli_train_average.add_average, _add_preset)
 
 
-def _add_run(parser, epochs, steps, rate):
-    """Options of a run on scenes; defaults differ from the paper's 50 epochs at 1e-4, see `train.train_body`."""
-    parser.add_argument("--validation", required=True, metavar="PATTERN", help="held-out scene files or records")
-    cli_train_options.add_run(parser, epochs, steps, rate)
-
-
 def _add_body_options(parser):
+    """Of what scenes were made of; other scenes are refused."""
     cli_train_options.add_body(parser)
     parser.add_argument("--pose-prior", choices=("flow", "gaussian"), default=BodyConfig.pose_prior,
-                        help="default: %(default)s")
-    parser.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes, help="default: %(default)s")
+                        help="whose codes say the pose, as in the scenes (default: %(default)s)")
+    parser.add_argument("--codes", choices=("vae", "linear"), default=BodyConfig.codes,
+                        help="what says shape and expression, as in the scenes (default: %(default)s)")
 
 
 def _train_parts(options):
@@ -133,7 +139,9 @@ def _make_preset(options):
     from hund_tf.hund import HundBody
     from hund_tf.training import runs, train
 
-    config = HundConfig.from_dict(runs.read_settings(options.folder)["network"])
+    settings = runs.read_settings(options.folder)
+    cli_train_sensing.check_parts(options.folder, settings, options.sensing, network)
+    config = HundConfig.from_dict(settings["network"])
     if options.part_map_size is not None:
         config = dataclasses.replace(
             config, objective=dataclasses.replace(config.objective, part_map_size=options.part_map_size))

@@ -9,17 +9,24 @@ from hund_tf.config import BodyConfig
 _SETTINGS = ("epochs", "steps_per_epoch", "batch_size", "seed", "learning_rate", "start_from", "ema", "patience")
 
 
-def add_run(parser, epochs, steps, rate):
-    """Adds folder and schedule of a run; each kind has its own defaults for epochs, steps an epoch and learning rate."""
+def add_run(parser, network, epochs, steps, rate, devices=False):
+    """Adds folder and schedule of a run.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        network: str, what is trained, for the help.
+        epochs, steps, rate: defaults of this kind for epochs, steps an epoch and learning rate.
+        devices: bool, whether the run may have several.
+    """
     parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the run")
     parser.add_argument("--epochs", type=cli_values.count(1), default=epochs, help="default: %(default)s")
     parser.add_argument("--steps-per-epoch", type=cli_values.count(1), default=steps, help="default: %(default)s")
     parser.add_argument("--batch-size", type=cli_values.count(1), default=32,
-                        help="of all devices together (default: %(default)s)")
+                        help=("of all devices together (" if devices else "examples a step (") + "default: %(default)s)")
     parser.add_argument("--seed", type=cli_values.count(0), default=0, help="default: %(default)s")
     parser.add_argument("--learning-rate", type=cli_values.between(0, 1), default=rate,
                         help="the highest (default: %(default)s)")
-    parser.add_argument("--start-from", metavar="FILE", help="weights of the whole network to start from")
+    parser.add_argument("--start-from", metavar="FILE", help=f"weights of {network} to start from")
     parser.add_argument("--ema", type=cli_values.between(0, 1), metavar="MOMENTUM",
                         help="average the weights, such as 0.999; these are validated and saved (default: do not)")
     parser.add_argument("--patience", type=cli_values.count(1), metavar="EPOCHS",

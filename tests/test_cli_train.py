@@ -98,6 +98,17 @@ def test_what_a_run_complains_of_ends_it(monkeypatch, capsys):
         assert capsys.readouterr().err == f"hund: {error}\n"
 
 
+@pytest.mark.parametrize("kind, there, missing", [
+    ("parts", ["--validation PATTERN held-out scene files ", "weights of a part CNN to start from"], ["device", "records"]),
+    ("body", ["held-out scene files or records", "of all devices together", "weights of a body network to start"], []),
+    ("sensing", ["held-out records", "weights of a whole MultitaskCNN to start from", "must be that of the body"], ["device"])])
+def test_help_is_of_what_the_command_takes(capsys, kind, there, missing):
+    with pytest.raises(SystemExit):
+        cli.main(["train", kind, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(words in said for words in there) and not any(word in said for word in missing)
+
+
 def test_train_alone_shows_help(capsys):
     assert cli.main(["train"]) == 2
     assert "hund train body" in capsys.readouterr().out
@@ -120,8 +131,9 @@ def pytest_root():
     return pathlib.Path(__file__).parents[1]
 
 
-def test_preset(monkeypatch, in_folder_with_files):
+def test_preset(monkeypatch, capsys, in_folder_with_files):
     from hund_tf import hund, presets
+    from hund_tf.sensing import part_segmentation
     from hund_tf.training import train
 
     saved = []
@@ -140,6 +152,10 @@ def test_preset(monkeypatch, in_folder_with_files):
     assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")
     assert (metadata["name"], metadata["licence"], metadata["data"]) == ("mine", "CC0-1.0", "not stated")
     json.dumps(metadata)
+    keep_settings("r", {"network": HundConfig().to_dict(), "parts_sha256": "a"}, begun=False)
+    monkeypatch.setattr(part_segmentation, "weights_sha256", lambda network: {"parts.h5": "b"}[network])
+    assert cli.main("train preset --parts parts.h5 --run r --out other".split()) == 2
+    assert "trained with that of sha256 a, and --parts, which gives those of b" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("best, loss", [(b"finished", 2.25), (b"others", 3.5), (None, 3.5)])
@@ -159,8 +175,16 @@ def test_a_mean_has_no_validation(tmp_path):
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):
     keep_settings(str(tmp_path), {"a": (1, 2)})
     keep_settings(str(tmp_path), {"a": (1, 2)})
-    with pytest.raises(ValueError, match="go on with the settings it began with"):
+    with pytest.raises(ValueError, match=r"settings it began with, \{'a': \[1, 2\]\}.* Received: \{'a': \[1, 3\]\}"):
         keep_settings(str(tmp_path), {"a": (1, 3)})
     assert read_settings(str(tmp_path)) == {"a": [1, 2]}
     keep_settings(str(tmp_path), {"a": (1, 3)}, begun=False)  # of a run that never began, such as one with a wrong option
     assert read_settings(str(tmp_path)) == {"a": [1, 3]}
+
+
+def test_only_settings_that_differ_are_told_and_unkept_ones_are_not_compared(tmp_path):
+    keep_settings(str(tmp_path), {"same": 1, "network": {"units": 8, "stages": 5}, "gone": 2})
+    with pytest.raises(ValueError, match=r"with, \{'network.units': 8, 'gone': 2\}; .* Received: \{'network.units': 9\}"):
+        keep_settings(str(tmp_path), {"same": 1, "network": {"units": 9, "stages": 5}})
+    keep_settings(str(tmp_path), {"same": 1, "network": {"units": 8, "stages": 5}, "gone": 2, "of a later version": 3})
+    assert "of a later version" not in read_settings(str(tmp_path))

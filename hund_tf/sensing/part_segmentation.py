@@ -1,6 +1,9 @@
 """Part segmentation: keypoint heatmaps and a person mask in, features F and part maps B out."""
 
+import hashlib
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 NUM_PARTS = 15
@@ -60,6 +63,14 @@ def new(weights=None):
     if weights is not None:
         model.load_weights(weights)
     return model
+
+
+def weights_sha256(model):
+    """Hexadecimal SHA-256 of the weights of a `PartSegmentation`, whichever file they came from."""
+    digest = hashlib.sha256()
+    for values in model.get_weights():
+        digest.update(f"{values.shape}".encode() + np.ascontiguousarray(values, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def condense(heatmaps):

@@ -5,6 +5,8 @@ then what the part CNN makes of it: the network learns to say the same from the 
 hand its F is learned too, so that a body network that was trained on it reads the new F as it did the old.
 """
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,12 +15,13 @@ from hund_tf.losses.maps import feature_loss, heatmap_loss, part_loss
 from hund_tf.sensing import heatmaps
 from hund_tf.sensing.heatmaps import CROP_SIZE, STRIDE
 from hund_tf.sensing.multitask_cnn import MultitaskCNN
-from hund_tf.sensing.part_segmentation import NUM_PARTS
-from hund_tf.training import callbacks, records, runs
+from hund_tf.sensing.part_segmentation import NUM_PARTS, weights_sha256
+from hund_tf.training import callbacks, record_files, records, runs
 
 # A bell covers 2 pi sigma^2 of the map's pixels: with the inverse as weight, a missed bell costs a few nats, as missed
 # parts do.
 WEIGHTS = "sensing.h5"  # in the folder of a finished run
+FEATURES_OF = "features_of_parts_sha256"  # in a run's settings: the part CNN whose F it learned; null: it learned none
 HEATMAP_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2)
 PART_WEIGHT = FEATURE_WEIGHT = 1.0
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
@@ -154,9 +157,13 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
     Raises:
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
-        ValueError: if records lack what there is to learn from, see `dataset`.
+        ValueError: if records lack what there is to learn from, see `dataset`, or the run began with other settings.
     """
     runs.check_unfinished(run_dir, WEIGHTS)
+    features_of = None if segmentation is None or crop_side != CROP_SIZE else weights_sha256(segmentation)
+    runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+               learning_rate=learning_rate, ema=ema, records=_as_kept(paths, run_dir), coding=coding, crop_side=crop_side,
+               batch_statistics=batch_statistics, **{FEATURES_OF: features_of})
     keras.utils.set_random_seed(seed)
     model = TrainableCNN(trunk_weights=trunk_weights, batch_statistics=batch_statistics)
     model(tf.zeros([1, 64, 64, 3]))
@@ -179,6 +186,13 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         callbacks=callbacks.make(run_dir, steps_per_epoch, describe, patience, tensorboard), verbose=2)
     runs.save_finished(model, history, run_dir, WEIGHTS, patience)
     return history
+
+
+def _as_kept(paths, run_dir):
+    """Record files as a run keeps them: its own by their place in its folder, which may move; others as they were named."""
+    own = os.path.join(os.path.abspath(run_dir), "")
+    return [os.path.relpath(path, run_dir) if os.path.abspath(path).startswith(own) else path
+            for path in record_files.find(paths)]
 
 
 def estimate_statistics(model, batches):

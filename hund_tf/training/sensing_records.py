@@ -14,6 +14,8 @@ from hund_tf.training import record_files, records, renders, runs
 
 _VALIDATION_SEED = 1_000_003  # added to the seed for renders that are held out
 _HELD_OUT_RENDERS = 0.05
+_FOLDER = "photos"  # in a stamp: where they lay when the records were made
+_MIDDLE = 16384  # bytes of each photo that tell it from another of the same name and size, as frames of two films may be
 
 
 class RecordSets(NamedTuple):
@@ -70,16 +72,22 @@ def _made(run_dir, names, origin, write):
             for old in glob.glob(pattern):
                 os.remove(old)
         write(paths)
-    runs.keep_settings(folder, origin, stamp)
+    runs.keep_settings(folder, origin, stamp, told=(_FOLDER,))
     return [record_files.find(_pattern(path)) for path in paths]
 
 
 def _origin(images, held_out):
-    """What records of a folder of photos are made of."""
-    paths, _ = photo_files.find_photos([images])
-    listed = "".join(f"{os.path.basename(path)}\n{os.path.getsize(path)}\n" for path in sorted(paths))
-    return {"photos": os.path.abspath(images), "count": len(paths), "held_out": held_out,
-            "sha256_of_names_and_sizes": hashlib.sha256(listed.encode()).hexdigest()}
+    """What records of a folder of photos are made of: the photos, wherever the folder stands."""
+    listed, middles = hashlib.sha256(), hashlib.sha256()
+    paths = sorted(photo_files.find_photos([images])[0])
+    for path in paths:
+        size = os.path.getsize(path)
+        listed.update(f"{os.path.basename(path)}\n{size}\n".encode())
+        with open(path, "rb") as file:
+            file.seek(max(0, size - _MIDDLE) // 2)
+            middles.update(file.read(_MIDDLE))
+    return {_FOLDER: os.path.abspath(images), "count": len(paths), "held_out": held_out,
+            "sha256_of_names_and_sizes": listed.hexdigest(), "sha256_of_middles": middles.hexdigest()}
 
 
 def _write_photos(names, images, held_out, landmarks, detector):

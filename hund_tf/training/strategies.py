@@ -34,6 +34,17 @@ def make(name="auto"):
     return tf.distribute.get_strategy()
 
 
+def several_workers(strategy):
+    """Whether a strategy joins processes that each run the same command."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def wait_for_all(strategy):
+    """Returns when all processes of a strategy have come here; each must. Their sum needs a summand of every one."""
+    ones = strategy.run(lambda: tf.ones([]))
+    strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None).numpy()
+
+
 def is_chief():
     """Whether this process writes logs: the only one, or the first of those in `TF_CONFIG`."""
     try:

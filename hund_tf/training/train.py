@@ -15,6 +15,7 @@ import tensorflow as tf
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
 from hund_tf.sensing.part_segmentation import new as new_segmentation
+from hund_tf.sensing.part_segmentation import weights_sha256
 from hund_tf.training import callbacks, examples, recorded, regimes, runs, strategies, synthetic
 from hund_tf.training import records as record_reader
 from hund_tf.training.panels import StagePanels
@@ -41,8 +42,11 @@ def train_parts(scenes, validation, run_dir, epochs=8, steps_per_epoch=400, batc
     Raises:
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
+        ValueError: if the run began with other settings.
     """
     runs.check_unfinished(run_dir, "parts.h5")
+    runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+               learning_rate=learning_rate, ema=ema, body=dataclasses.asdict(body), scenes=scenes)
     keras.utils.set_random_seed(seed)
     body, model = GenerativeBody(**dataclasses.asdict(body)), _PartLearner(new_segmentation(start_from))
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
@@ -91,14 +95,15 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
     Raises:
         FileExistsError: if the run is finished.
         FloatingPointError: if the loss or its gradient became infinite or NaN; the last checkpoint is kept.
-        ValueError: if the examples lack the labels that the regime needs, or there are none.
+        ValueError: if the examples lack the labels that the regime needs, or there are none; if the run began with other
+            settings.
     """
     runs.check_unfinished(run_dir, "weights.h5")
     if scenes is None and records is None:
         raise ValueError("`scenes` or `records` must name what to learn from. Received: neither.")
     if isinstance(strategy, str):
         strategy = strategies.make(strategy)
-    workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    workers = strategies.several_workers(strategy)
     chief = not workers or strategies.is_chief()
     keras.utils.set_random_seed(seed)
     with strategy.scope():
@@ -107,7 +112,8 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
         if start_from is not None:
             model.load_weights(start_from)
         model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
-    source = _Examples(model.body, new_segmentation(parts), batch_size, seed, scenes, records)
+    segmentation = new_segmentation(parts)
+    source = _Examples(model.body, segmentation, batch_size, seed, scenes, records)
     source.check(training.regime)
     start = _start(run_dir, steps_per_epoch)
     dataset, held_out = source.training(start), source.validation(validation)
@@ -121,17 +127,15 @@ def train_body(scenes, validation, parts, run_dir, epochs=20, steps_per_epoch=10
     elif tensorboard:
         panels = StagePanels(_first(held_out, _PANELS), os.path.join(run_dir, "tensorboard", "stages"))
     if chief:
-        runs.keep_settings(run_dir, {
-            "network": config.to_dict(), "training": dataclasses.asdict(training), "epochs": epochs,
-            "steps_per_epoch": steps_per_epoch, "batch_size": batch_size, "seed": seed, "learning_rate": learning_rate, "ema": ema,
-            "scenes": scenes, "records": records}, begun=runs.has_begun(run_dir))
+        runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+                   learning_rate=learning_rate, ema=ema, network=config.to_dict(), training=dataclasses.asdict(training),
+                   scenes=scenes, records=records, parts_sha256=weights_sha256(segmentation))
     history = model.fit(
         dataset, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience), steps_per_epoch=steps_per_epoch,
         validation_data=held_out, validation_steps=validation_steps,
         callbacks=callbacks.make(run_dir, steps_per_epoch, source.describe, patience, tensorboard, panels, chief),
         verbose=2 if chief else 0)
-    if chief:
-        runs.save_finished(model, history, run_dir, "weights.h5", patience)
+    runs.save_finished(model, history, run_dir, "weights.h5", patience, strategy)
     return history
 
 

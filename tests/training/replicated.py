@@ -5,6 +5,7 @@
 
 import os
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path[:0] = [sys.argv[1], os.path.dirname(os.path.abspath(__file__))]
@@ -14,12 +15,13 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 STEPS, BATCH = 20, 4
+LATE = 3  # seconds that the second worker comes after the first
 
 
 def train(strategy, run_dir=None):
     """Weights after 20 steps on the same batches; as a worker with the callbacks of a real run in one folder for all."""
     import toy
-    from hund_tf.training import callbacks, examples, strategies
+    from hund_tf.training import callbacks, examples, runs, strategies
 
     body = toy.LinearBody()
     with strategy.scope():
@@ -32,7 +34,12 @@ def train(strategy, run_dir=None):
         dataset = examples.for_workers(
             lambda rows: whole.map(lambda *batch: tf.nest.map_structure(lambda value: value[rows], batch)), strategy, BATCH)
         made = callbacks.make(run_dir, STEPS, tensorboard=False, chief=strategies.is_chief())
-    model.fit(dataset, steps_per_epoch=STEPS, verbose=0, callbacks=made)
+    history = model.fit(dataset, steps_per_epoch=STEPS, verbose=0, callbacks=made)
+    if run_dir is not None:
+        if not strategies.is_chief():
+            time.sleep(LATE)
+            assert callbacks.resume_point(run_dir, STEPS) == (1, 0), "the chief removed the checkpoint before all were through"
+        runs.save_finished(model, history, run_dir, "weights.h5", strategy=strategy)
     return [value.numpy() for value in model.trainable_variables]
 
 

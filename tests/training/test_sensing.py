@@ -1,5 +1,7 @@
 """The first CNN learns from records with `fit`: renders with exact labels, photos with those of other networks."""
 
+import os
+import shutil
 from types import SimpleNamespace
 
 import keras
@@ -9,9 +11,9 @@ import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.geometry import camera
-from hund_tf.sensing import heatmaps, multitask_cnn
+from hund_tf.sensing import heatmaps, multitask_cnn, part_segmentation
 from hund_tf.state import ModelState
-from hund_tf.training import callbacks, record_files, records, renders, sensing, sensing_records
+from hund_tf.training import callbacks, record_files, records, renders, runs, sensing, sensing_records
 from tests.sensing import small_trunk
 
 COUNT = 3
@@ -182,6 +184,46 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
         train(body, paths, tmp_path, start)
 
 
+def test_a_run_goes_on_with_the_settings_it_began_with(body, paths, tmp_path, monkeypatch):
+    """And with its records, which may have moved with it."""
+    def cut(model, *args, **settings):
+        (tmp_path / "run" / callbacks.CURVE).touch()
+        raise TimeoutError
+
+    def train(folder, **change):
+        own = folder / "records"
+        own.mkdir(parents=True, exist_ok=True)
+        shutil.copy(paths[0], own)
+        settings = dict(paths=[str(own / os.path.basename(paths[0]))], epochs=2, batch_size=COUNT, crop_side=64)
+        sensing.train_sensing(validation=paths, run_dir=str(folder), coding=body.coding, tensorboard=False,
+                              **{**settings, **change})
+
+    monkeypatch.setattr(sensing.TrainableCNN, "fit", cut)
+    with pytest.raises(TimeoutError):
+        train(tmp_path / "run")
+    for change, words in (({"epochs": 3}, "'epochs': 2.* Received: {'epochs': 3}"),
+                          ({"batch_statistics": False}, "'batch_statistics': True"), ({"paths": paths}, "'records': ")):
+        with pytest.raises(ValueError, match=f"go on with the settings it began with, .*{words}"):
+            train(tmp_path / "run", **change)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.setattr(sensing.TrainableCNN, "fit", lambda *args, **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # it came to its first step
+        train(tmp_path / "moved")
+
+
+def test_a_run_keeps_whose_features_it_learns(paths, tmp_path, monkeypatch):
+    def fail(**settings):
+        raise TimeoutError
+
+    monkeypatch.setattr(sensing, "TrainableCNN", fail)
+    parts = part_segmentation.new()
+    for segmentation, crop_side, expected in (
+            (parts, 480, part_segmentation.weights_sha256(parts)), (None, 480, None), (parts, 64, None)):  # F is of another scale
+        with pytest.raises(TimeoutError):
+            sensing.train_sensing(paths, paths, str(tmp_path), "coding", segmentation=segmentation, crop_side=crop_side)
+        assert runs.read_settings(str(tmp_path))[sensing.FEATURES_OF] == expected
+
+
 def test_a_run_goes_on_with_the_batches_it_would_have_had(body, paths):
     whole, rest = (sensing.dataset(paths, body.coding, 1, seed=5, crop_side=32, start=start) for start in (0, 2))
     for (a, _), (b, _) in zip(whole.skip(2).take(3), rest.take(3)):
@@ -261,9 +303,20 @@ def test_photos_become_records_once_and_some_are_held_out(body, tmp_path):
     assert make_of_photos(tmp_path, body, **NOBODY) == made
 
 
+def test_photos_may_move(body, tmp_path):
+    write_photos(tmp_path / "photos", 4)
+    made = make_of_photos(tmp_path, body)
+    (tmp_path / "photos").rename(tmp_path / "holiday")
+    assert make_of_photos(tmp_path, body, "holiday", **NOBODY) == made
+
+
 def test_records_of_other_photos_are_not_taken_for_these(body, tmp_path):
     write_photos(tmp_path / "photos", 4)
-    write_photos(tmp_path / "others", 4)
+    shutil.copytree(tmp_path / "photos", tmp_path / "others")
+    photo = tmp_path / "others" / "2.png"
+    shade = next(shade for shade in range(41, 99) if len(tf.io.encode_png(np.full([100, 100, 3], shade, np.uint8)).numpy())
+                 == photo.stat().st_size)
+    photo.write_bytes(tf.io.encode_png(np.full([100, 100, 3], shade, np.uint8)).numpy())  # of the same name and size
     make_of_photos(tmp_path, body)
     with pytest.raises(ValueError, match="must go on with the settings it began with, .*photos.* Received: .*others"):
         make_of_photos(tmp_path, body, "others", **NOBODY)

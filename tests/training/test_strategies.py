@@ -6,12 +6,14 @@ import pathlib
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hund_tf.training import callbacks, examples, strategies
+from hund_tf.training import callbacks, examples, runs, strategies
 
 HERE = pathlib.Path(__file__).parent
 
@@ -49,10 +51,31 @@ def test_devices_and_workers_learn_the_same(tmp_path):
     one, two, first, second = (list(np.load(tmp_path / f"{name}.npz").values())
                                for name in ("devices_one", "devices_two", "worker0", "worker1"))
     assert len(callbacks.read_curve(tmp_path / "run" / "curve.csv")) == 1
+    assert (tmp_path / "run" / "weights.h5").exists() and not (tmp_path / "run" / "backup").exists()
     for expected, *found in zip(one, two, first, second):
         for values in found:
             np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
         np.testing.assert_array_equal(found[1], found[2])
+
+
+@pytest.mark.parametrize("chief", [True, False])
+def test_the_checkpoint_stays_until_all_workers_are_through(tmp_path, monkeypatch, chief):
+    (tmp_path / callbacks.BACKUP).mkdir()
+    there = []
+    monkeypatch.setattr(strategies, "several_workers", lambda strategy: strategy == "workers")
+    monkeypatch.setattr(strategies, "wait_for_all", lambda strategy: there.extend(path.name for path in tmp_path.iterdir()))
+    monkeypatch.setattr(strategies, "is_chief", lambda: chief)
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.build([None, 1])
+    runs.save_finished(model, SimpleNamespace(history={}), str(tmp_path), "weights.h5", strategy="workers")
+    assert there == [callbacks.BACKUP]
+    assert [path.name for path in tmp_path.iterdir()] == (["weights.h5"] if chief else [callbacks.BACKUP])
+
+
+def test_one_process_waits_for_nobody():
+    strategies.wait_for_all(tf.distribute.get_strategy())
+    strategies.wait_for_all(tf.distribute.MirroredStrategy(["CPU:0"]))
+    assert not strategies.several_workers(tf.distribute.get_strategy()) and not strategies.several_workers(None)
 
 
 def test_unknown_strategies_and_clusters_are_refused(monkeypatch):

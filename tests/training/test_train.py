@@ -1,6 +1,6 @@
 """Training runs: what a run of the body network learns from and leaves, with tiny scenes and a toy body."""
 
-import types
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import toy
 
-from hund_tf.config import HundConfig, ObjectiveConfig, TrainingConfig
+from hund_tf.config import BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 from hund_tf.training import callbacks, evidence, examples, recorded, records, regimes, runs, synthetic, train
 
 
@@ -29,7 +29,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model.build([None, 1])
     model.trainable_variables[0].assign([[np.nan]])
     with pytest.raises(FloatingPointError, match="must stay finite"):
-        runs.save_finished(model, types.SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
+        runs.save_finished(model, SimpleNamespace(history={"loss": [1.0]}), str(tmp_path), "weights.h5")
     assert not (tmp_path / "weights.h5").exists()
 
 
@@ -68,7 +68,8 @@ def fixture_small(monkeypatch, toy_body):
     monkeypatch.setattr(keras.utils, "set_random_seed", tf.random.set_seed)  # Keras' own outlasts the test and makes warnings
     monkeypatch.setattr(train.regimes, "TrainableHund", network)
     monkeypatch.setattr(train, "_load", scenes)
-    monkeypatch.setattr(train, "new_segmentation", lambda weights=None: None)
+    monkeypatch.setattr(train, "new_segmentation",
+                        lambda weights: SimpleNamespace(get_weights=lambda: [np.full(3, len(weights))]))
     monkeypatch.setattr(synthetic, "body_dataset", of_scenes)
     monkeypatch.setattr(recorded, "body_dataset", of_records)
     monkeypatch.setattr(records, "read", lambda *args, start=0, **settings: start)
@@ -87,9 +88,25 @@ def test_run_leaves_weights_curve_and_pictures(small, tmp_path):
     assert begun[:2] == [("scenes", 0), ("records", 0)]  # they take turns
 
 
+def test_a_run_keeps_which_part_cnn_it_learned_from(small, tmp_path, monkeypatch):
+    """And does not go on with another."""
+    arguments, _ = small
+
+    def cut(model, *args, **settings):
+        (tmp_path / callbacks.CURVE).touch()
+        raise TimeoutError
+
+    monkeypatch.setattr(keras.Model, "fit", cut)
+    for parts, error in (("parts.h5", TimeoutError), ("others.h5", ValueError)):
+        with pytest.raises(error, match=None if error is TimeoutError else "began with, {'parts_sha256': "):
+            train.train_body("scenes-*.npz", "held-out.npz", run_dir=str(tmp_path), epochs=1, tensorboard=False,
+                             **{**arguments, "parts": parts})
+    assert len(runs.read_settings(str(tmp_path))["parts_sha256"]) == 64
+
+
 def test_resumed_turns_begin_where_each_was(small, monkeypatch):
     arguments, begun = small
-    source = train._Examples(types.SimpleNamespace(coding="toy"), None, 2, 0, "scenes", "photos")
+    source = train._Examples(SimpleNamespace(coding="toy"), None, 2, 0, "scenes", "photos")
     source.training(5)
     assert begun == [("scenes", 3), ("records", 2)]
     monkeypatch.setattr(records, "sources_of", lambda paths, step, batch_size, seed: [paths, str(step)])
@@ -156,14 +173,38 @@ def test_a_part_of_each_batch_of_scenes_is_what_the_whole_has_there(toy_body, mo
         np.testing.assert_allclose(found, expected[1:3], rtol=1e-5, atol=1e-5)
 
 
-def test_best_weights_of_a_parts_run_are_those_of_the_part_cnn(toy_body, tmp_path, monkeypatch):
+@pytest.fixture(name="parts_run")
+def fixture_parts_run(toy_body, monkeypatch):
+    """`train_parts` with made-up batches."""
     batch = (tf.ones([2, 30, 30, 137]), tf.ones([2, 60, 60])), tf.ones([2, 60, 60], tf.int32)
     data = tf.data.Dataset.from_tensors(batch)
     monkeypatch.setattr(keras.utils, "set_random_seed", tf.random.set_seed)
     monkeypatch.setattr(train, "GenerativeBody", lambda **settings: toy_body)
     monkeypatch.setattr(train, "_load", lambda pattern, body: {"theta": np.zeros([2, 1])})
     monkeypatch.setattr(synthetic, "part_dataset", lambda *args, shuffle=True, **settings: data.repeat() if shuffle else data)
-    train.train_parts("scenes", "held-out", str(tmp_path), epochs=1, steps_per_epoch=2, batch_size=2, ema=0.9, tensorboard=False)
+    return lambda folder, **settings: train.train_parts(
+        "scenes", "held-out", str(folder), **{**dict(epochs=1, steps_per_epoch=2, batch_size=2, tensorboard=False), **settings})
+
+
+def test_a_parts_run_goes_on_with_the_settings_it_began_with(parts_run, tmp_path, monkeypatch):
+    def cut(model, *args, **settings):
+        (tmp_path / callbacks.CURVE).touch()
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train._PartLearner, "fit", cut)
+        with pytest.raises(TimeoutError):
+            parts_run(tmp_path)
+    for change, words in (({"batch_size": 4}, "'batch_size': 2.* Received: {'batch_size': 4}"),
+                          ({"body": BodyConfig(pose_prior="gaussian")}, "'body.pose_prior': 'flow'.* Received: .*'gaussian'")):
+        with pytest.raises(ValueError, match=f"go on with the settings it began with, .*{words}"):
+            parts_run(tmp_path, **change)
+    parts_run(tmp_path)
+    assert (tmp_path / "parts.h5").exists()
+
+
+def test_best_weights_of_a_parts_run_are_those_of_the_part_cnn(parts_run, tmp_path):
+    parts_run(tmp_path, ema=0.9)
     best, finished = (train.new_segmentation(str(tmp_path / name)).get_weights() for name in ("best.h5", "parts.h5"))
     for a, b in zip(best, finished):
         np.testing.assert_array_equal(a, b)
