@@ -14,6 +14,7 @@ from hund_tf.training import errors, joint_limits
 JOINTS = 22
 MIRROR = np.array([0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20])
 LEGS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
+_KNEES = 4, 5
 LEFT_ARM, RIGHT_ARM = np.array([13, 16, 18, 20]), np.array([14, 17, 19, 21])
 SPINE = np.array([3, 6, 9, 12, 15])
 HELD_OUT_SHARE = 0.15
@@ -148,20 +149,23 @@ def mirrored(pose, rng, share=0.5):
     return np.where((rng.random(len(pose)) < share)[:, None, None], flipped, pose)
 
 
+def heading(pelvis):
+    """Which way bodies face: rotation matrices of the pelvis `[N, 3, 3]` -> degrees about +y `[N]`, 0 where they face +z."""
+    return np.degrees(np.arctan2(pelvis[:, 0, 2], pelvis[:, 2, 2]))
+
+
 def standing(pose, rng, share):
     """Straightens legs, pelvis and spine of a share of poses, as people stand for a photo; arms and head stay."""
     count = len(pose)
     chosen = rng.random(count) < share
-    pelvis = _rotations(pose[:, 0]).as_matrix()
-    yaw = _about("y", np.degrees(np.arctan2(pelvis[:, 0, 2], pelvis[:, 2, 2])))
-    pose = _replace(pose, _put(pose, 0, yaw * _small(rng, count, 3)), [0], chosen)
-    for joint in (*SPINE[:3], *LEGS):
-        pose = _replace(pose, _put(pose, joint, _small(rng, count, 2 if joint in SPINE else 4)), [joint], chosen)
+    turns = {0: _about("y", heading(_rotations(pose[:, 0]).as_matrix())) * _small(rng, count, 3)}
+    turns.update((joint, _small(rng, count, 2)) for joint in SPINE[:3])
+    turns.update((joint, _small(rng, count, 4)) for joint in LEGS if joint not in _KNEES)
     for sign, hip in ((1.0, 1), (-1.0, 2)):
-        apart = _rotations(pose[:, hip]) * _about("z", sign * rng.uniform(-2, 8, count))
-        pose = _replace(pose, _put(pose, hip, apart), [hip], chosen)
-    for knee in (4, 5):
-        pose = _replace(pose, _put(pose, knee, _about("x", np.abs(rng.normal(0, 6, count)))), [knee], chosen)
+        turns[hip] *= _about("z", sign * rng.uniform(-2, 8, count))
+    turns.update((knee, _about("x", np.abs(rng.normal(0, 6, count)))) for knee in _KNEES)
+    for joint, turn in turns.items():
+        pose = _replace(pose, _put(pose, joint, turn), [joint], chosen)
     return pose
 
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
 from hund_tf.state import EXPRESSION, SHAPE, THETA_BODY, THETA_HAND, ModelState
+from hund_tf.training.poses import heading
 from hund_tf.visualization import renderer
 
 _IMAGE_SIDE = 1000.0  # pixels of the longer side; only ratios matter
@@ -93,14 +94,13 @@ def _sample_camera_rotations(pelvis, rng, facing):
     pitch = np.where(rng.random(count) < 0.12, rng.uniform(-40, 75, count), pitch)
     roll, turn = rng.normal(0, 7, count), rng.uniform(0, 360, count)
     if facing:
-        own = np.degrees(np.arctan2(pelvis[:, 0, 2], pelvis[:, 2, 2]))
         chosen = rng.random(count) < facing
-        turn = np.where(chosen, rng.normal(0, _FACING_SPREAD, count) - own, turn)
+        turn = np.where(chosen, rng.normal(0, _FACING_SPREAD, count) - heading(pelvis), turn)
         roll = np.where(chosen, rng.normal(0, _LEVEL_SPREAD, count), roll)  # who takes a portrait holds the camera level
     view = Rotation.from_euler("ZX", np.stack([roll, pitch], -1), degrees=True)
-    heading = Rotation.from_euler("y", turn[:, None], degrees=True)
+    turned = Rotation.from_euler("y", turn[:, None], degrees=True)
     upright = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
-    rotation = (view * upright * heading).as_matrix()
+    rotation = (view * upright * turned).as_matrix()
     tumbling = rng.random(count) < 0.06
     return np.where(tumbling[:, None, None], rotation @ Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix(), rotation)
 
