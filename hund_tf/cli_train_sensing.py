@@ -36,7 +36,9 @@ def add_sensing(kinds):
     parser.add_argument("--trunk", metavar="FILE",
                         help="weights of keras.applications' ResNet50 without top to start from (default: random)")
     parser.add_argument("--frozen-statistics", action="store_true",
-                        help="batch normalization by those of the first batches, for batches of less than about 8")
+                        help="batch normalization by those of the first crops, for batches of less than about 8")
+    parser.add_argument("--frozen-stages", type=int, choices=range(6), default=0, metavar="N",
+                        help="the trunk's first N of 5 stages keep the weights of --trunk or --start-from (default: %(default)s)")
     # Epochs and batch size are the paper's.
     cli_train_options.add_run(parser, "a whole MultitaskCNN", epochs=50, steps=1000, rate=1e-3)
     cli_train_options.add_body(parser)
@@ -48,6 +50,8 @@ def _train(options):
         raise cli_values.BadInput("hund train sensing needs --images, --renders or --records. Received: none of them.")
     if options.records and not (options.validation or options.images or options.renders):
         raise cli_values.BadInput("--records alone needs --validation. Received: --records alone.")
+    if options.frozen_stages and not (options.trunk or options.start_from):
+        raise cli_values.BadInput("--frozen-stages needs the weights of --trunk or --start-from. Received: neither.")
     if options.images and not os.path.isdir(options.images):
         raise cli_values.BadInput(f"--images must be a folder. Received: {options.images}.")
     cli_train_options.check_files(options, "records", "validation", "parts", "trunk", "start_from")
@@ -63,7 +67,8 @@ def _train(options):
     held_out = record_paths(options.validation) if options.validation else made.validation
     sensing.train_sensing(
         paths, held_out, options.folder, body.coding, segmentation=train.new_segmentation(parts),
-        trunk_weights=options.trunk, batch_statistics=not options.frozen_statistics, **cli_train_options.settings(options))
+        trunk_weights=options.trunk, batch_statistics=not options.frozen_statistics,
+        frozen_stages=options.frozen_stages, **cli_train_options.settings(options))
     return 0
 
 

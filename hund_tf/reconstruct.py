@@ -174,7 +174,7 @@ class Reconstructor(tf.Module):
         else:
             boxes = boxes[:max_people]
             seen = sightings.look(self.sensing.find_landmarks, pixels, intrinsics, boxes, np.ones(len(boxes), np.float32),
-                                  clock, lens) if len(boxes) else None
+                                  lens, clock) if len(boxes) else None
         people = [] if seen is None else self._reconstruct_people(seen, intrinsics, num_stages, clock, lens, refine or 0)
         return Reconstruction((height, width), intrinsics, source, people, clock.laps, distortion, refine or 0)
 

@@ -23,6 +23,7 @@ def run(*arguments):
     (["--records", __file__], "--records alone needs --validation"),
     (["--images", "nowhere"], "--images must be a folder. Received: nowhere"),
     (["--renders", "2", "--parts", "nowhere.h5"], "--parts must name files that are there"),
+    (["--renders", "2", "--frozen-stages", "4"], "--frozen-stages needs the weights of --trunk or --start-from"),
     (["--renders", "2", "--trunk", "nowhere.h5"], "--trunk must name files that are there"),
 ])
 def test_bad_input_ends_with_one_sentence(arguments, complaint, tmp_path, capsys):
@@ -43,7 +44,8 @@ def test_hands_on_what_it_was_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sensing_records, "make", lambda *args, **settings: made.append(args) or sensing_records.RecordSets(["a"], ["b"]))
     monkeypatch.setattr(sensing, "train_sensing", lambda *args, **kwargs: trained.update(kwargs, args=args))
     assert run("--images", str(tmp_path), "--renders", "7", "--run", "runs/x", "--batch-size", "4", "--frozen-statistics",
-               "--seed", "3", "--epochs", "2") == 0
+               "--seed", "3", "--epochs", "2", "--frozen-stages", "3", "--trunk", __file__) == 0
+    assert trained["frozen_stages"] == 3 and trained["trunk_weights"] == __file__
     assert made[0][0] == "runs/x" and made[0][2:5] == (str(tmp_path), 7, 3)
     assert trained["args"][:3] == (["a"], ["b"], "runs/x")
     assert trained["batch_size"] == 4 and trained["epochs"] == 2 and not trained["batch_statistics"]

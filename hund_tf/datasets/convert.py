@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from hund_tf.geometry import camera
 from hund_tf.sensing import crops
+from hund_tf.sensing import people as seen_people
 from hund_tf.sensing.heatmaps import CROP_SIZE
-from hund_tf.sensing.people import distinct
 from hund_tf.training import records
 
 _JPEG_QUALITY = 92
@@ -49,7 +49,7 @@ def people_records(photo, landmarks=None, detector=None):
     pixels = photo.pixels() if callable(photo.pixels) else photo.pixels
     height, width = pixels.shape[:2]
     intrinsics = camera.default_intrinsics(height, width) if photo.intrinsics is None else photo.intrinsics
-    people, boxes, known = photo.people, None, []
+    people, boxes, known = photo.people, None, seen_people.nobody()
     if people is None:
         boxes = np.reshape(detector(tf.constant(pixels))[0], [-1, 4])
     else:
@@ -62,7 +62,9 @@ def people_records(photo, landmarks=None, detector=None):
         seen = None if landmarks is None else _evidence(landmarks, images, crop_from_image, height, width)
         rows = range(len(images))
         if people is None and seen is not None:
-            rows = distinct(crops.to_image(seen["keypoints"], crop_from_image).numpy(), seen["confidence"], known)
+            looks = seen_people.Looks(crops.to_image(seen["keypoints"], crop_from_image), tf.constant(seen["confidence"]))
+            keep = seen_people.distinct(looks, known)
+            known, rows = seen_people.joined(known, seen_people.Looks(*(x[keep] for x in looks))), np.flatnonzero(keep)
         for i in rows:
             values = {"intrinsics": crop_intrinsics[i], "image_bounds": corners[i].ravel(), "image": _jpeg(images[i]),
                       **({} if seen is None else {name: value[i] for name, value in seen.items()}),

@@ -14,6 +14,8 @@ PARAMETERS = 34e6  # paper, Sec. 3
 # Channel means, blue green red, 0..255, that keras.applications' ResNet50 weights were trained with.
 _IMAGENET_MEAN = (103.939, 116.779, 123.68)
 _RARE = -5.5  # logit of a bell's share of the map, 2 pi sigma^2 / 60^2: an untrained K is nearly empty
+_LAST_OF_BLOCK = "_3_bn"  # normalization that ends a residual block, before what went in is added
+TRUNK_STAGES = 5  # conv1 to conv5
 _SHALLOW, _MIDDLE = "conv3_block4_out", "conv4_block6_out"  # stride 8 and 16
 
 
@@ -45,6 +47,9 @@ class MultitaskCNN(keras.Model):
         batch_statistics: bool, whether training normalizes by the statistics of its batches; False trains with the
             moving ones as they are, for small batches.
 
+    Random weights begin with residual blocks that pass on what they are given, as in Goyal et al., Accurate, Large
+    Minibatch SGD, 2017.
+
     Call arguments:
         crops: `[N, S, S, 3]` in [0, 1], RGB; S is 480, or another multiple of 32 in pre-training.
         training: bool.
@@ -63,6 +68,10 @@ class MultitaskCNN(keras.Model):
         resnet = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
         if trunk_weights is not None:
             resnet.load_weights(trunk_weights)
+        else:
+            for layer in resnet.layers:
+                if layer.name.endswith(_LAST_OF_BLOCK):
+                    layer.gamma.assign(tf.zeros_like(layer.gamma))
         self.trunk = keras.Model(resnet.input, [resnet.get_layer(_SHALLOW).output, resnet.get_layer(_MIDDLE).output,
                                                 resnet.output], name="trunk")
         self.batch_statistics = batch_statistics
@@ -86,6 +95,30 @@ class MultitaskCNN(keras.Model):
         fine = tf.nn.relu(self.normalize_fine(fine, training=batch))
         features = tf.nn.relu(self.normalize_join(self.join(fine), training=batch))
         return MapLogits(features, self.to_keypoints(features), self.to_parts(features))
+
+    def freeze_trunk(self, stages):
+        """Keeps weights and statistics of the trunk's first stages as they are in training; the others learn.
+
+        Call it before `compile`. Nothing is propagated back to frozen stages, whose maps are the largest.
+
+        Args:
+            stages: int, how many: 0 none, 4 conv1 to conv4, 5 the whole trunk.
+
+        Raises:
+            ValueError: if there are not so many.
+        """
+        if not 0 <= stages <= TRUNK_STAGES:
+            raise ValueError(f"`stages` must be from 0 to {TRUNK_STAGES}. Received: {stages}.")
+        for layer in self.trunk.layers:
+            layer.trainable = not layer.name.startswith(tuple(f"conv{i}_" for i in range(1, stages + 1)))
+
+    def save_weights(self, *args, **kwargs):
+        """As that of `keras.Model`. An .h5 file lists frozen weights last; here it is that of a network without frozen ones."""
+        frozen = [layer for layer in self.trunk.layers if not layer.trainable]
+        self.freeze_trunk(0)
+        super().save_weights(*args, **kwargs)
+        for layer in frozen:
+            layer.trainable = False
 
     def get_config(self):
         return {"name": self.name, "batch_statistics": self.batch_statistics}

@@ -1,6 +1,8 @@
 """Who a box that the detector found shows: a person at all, and one not seen before. Keypoints in, yes or no out."""
 
-import numpy as np
+from typing import NamedTuple
+
+import tensorflow as tf
 
 # A box in which the landmark networks see little of a body is no person: a dog, a sign, a hull mark. Of a portrait they see
 # the head alone, but surely: 0.9 on photos of faces, up to 0.5 where one network sees a head that the other does not.
@@ -13,54 +15,74 @@ _SAME = 0.05
 _SURE, _LEAST_COMMON = 0.3, 5
 
 
-def is_person(keypoint_confidence):
-    """Whether the landmark networks, by their confidence `[137]`, see enough of a body or surely a head in a detector's box."""
-    confidence = np.asarray(keypoint_confidence)
-    return bool(np.mean(confidence[_SEEN_BODY]) >= _MIN_MEAN_CONFIDENCE or np.mean(confidence[_HEAD]) >= _SURE_HEAD)
+class Looks(NamedTuple):
+    """What is seen of N people: `keypoints` `[N, 137, 2]`, pixels of the photo, and their `confidence` `[N, 137]`."""
+
+    keypoints: tf.Tensor
+    confidence: tf.Tensor
 
 
-def is_known(keypoints_image, keypoint_confidence, known):
-    """Whether someone is one of the people known already.
+def nobody():
+    """`Looks` of no people."""
+    return Looks(tf.zeros([0, 137, 2], tf.float64), tf.zeros([0, 137]))
+
+
+def is_person(confidence):
+    """Where the landmark networks see enough of a body, or surely a head: confidence `[N, 137]` -> `[N]` bool."""
+    body, head = (tf.reduce_mean(tf.gather(confidence, points, axis=1), -1) for points in (_SEEN_BODY, _HEAD))
+    return (body >= _MIN_MEAN_CONFIDENCE) | (head >= _SURE_HEAD)
+
+
+def same_person(looks, others):
+    """Which of N people are which of M others.
 
     Args:
-        keypoints_image: `[137, 2]`, pixels of the photo.
-        keypoint_confidence: `[137]`.
-        known: list of `(keypoints_image, keypoint_confidence)`.
+        looks, others: `Looks` of N and of M people.
 
     Returns:
-        bool: the median distance of body points that are sure in both, over the smaller one's size, is below 0.05 for one
-        of them. With fewer than five common points two people count as two.
+        `[N, M]` bool: the median distance of body points that are sure in both, over the smaller one's size, is below 0.05.
+        With fewer than five common points two people count as two.
     """
-    points, sure = _body(keypoints_image, keypoint_confidence)
-    for other_points, other_confidence in known:
-        other, other_sure = _body(other_points, other_confidence)
-        both = sure & other_sure
-        if both.sum() < _LEAST_COMMON:
-            continue
-        size = min(np.ptp(points[sure], axis=0).max(), np.ptp(other[other_sure], axis=0).max())
-        if np.median(np.linalg.norm(points - other, axis=-1)[both]) < _SAME * size:
-            return True
-    return False
+    (points, sure, size), (other, other_sure, other_size) = _body(looks), _body(others)
+    both = sure[:, None] & other_sure[None]  # [N, M, 25]
+    count = tf.reduce_sum(tf.cast(both, tf.int32), -1)
+    apart = tf.norm(points[:, None] - other[None], axis=-1)
+    apart = tf.sort(tf.where(both, apart, tf.constant(float("inf"), apart.dtype)), axis=-1)
+    middle = tf.stack([tf.maximum(count - 1, 0) // 2, tf.minimum(count // 2, 24)], -1)
+    median = tf.reduce_mean(tf.gather(apart, middle, axis=-1, batch_dims=2), -1)
+    return (count >= _LEAST_COMMON) & (median < _SAME * tf.minimum(size[:, None], other_size[None]))
 
 
-def distinct(keypoints_image, keypoint_confidence, known):
+def distinct(looks, known):
     """Who of N seen is a person, and neither known nor seen before among them.
 
     Args:
-        keypoints_image: `[N, 137, 2]`, pixels of the photo.
-        keypoint_confidence: `[N, 137]`.
-        known: list of `(keypoints_image, keypoint_confidence)` of one person each; who is new is added.
+        looks: `Looks` of N people, the surest first.
+        known: `Looks` of M people, one each.
 
     Returns:
-        list of int, rows.
+        `[N]` bool.
     """
-    rows = []
-    for row, looks in enumerate(zip(keypoints_image, keypoint_confidence)):
-        if is_person(looks[1]) and not is_known(*looks, known):
-            known.append(looks)
-            rows.append(row)
-    return rows
+    new = is_person(looks.confidence) & ~tf.reduce_any(same_person(looks, known), -1)
+    same, rows = same_person(looks, looks), tf.range(tf.shape(new)[0])
+
+    def step(i, keep):
+        again = tf.reduce_any(same[i] & keep & (rows < i))
+        return i + 1, keep & (tf.not_equal(rows, i) | ~again)
+
+    return tf.while_loop(lambda i, _: i < tf.shape(rows)[0], step, [0, new],
+                         shape_invariants=[tf.TensorShape([]), tf.TensorShape([None])])[1]
 
 
-def _body(keypoints, confidence):
-    return np.asarray(keypoints, np.float64)[:25], np.asarray(confidence)[:25] > _SURE
+def joined(looks, others):
+    """`Looks` of both."""
+    return Looks(*(tf.concat(pair, 0) for pair in zip(looks, others)))
+
+
+def _body(looks):
+    """Points of the body `[N, 25, 2]`, which of them are sure, and the longer side of their bounds `[N]`, float64."""
+    points, sure = tf.cast(looks.keypoints[:, :25], tf.float64), looks.confidence[:, :25] > _SURE
+    far = tf.constant(float("inf"), tf.float64)
+    high = tf.reduce_max(tf.where(sure[..., None], points, -far), 1)
+    low = tf.reduce_min(tf.where(sure[..., None], points, far), 1)
+    return points, sure, tf.reduce_max(high - low, -1)

@@ -5,16 +5,14 @@ It is the cheap half of a reconstruction: boxes without a person are sorted out 
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from hund_tf.sensing import crops
+from hund_tf.sensing import crops, people
 from hund_tf.sensing.heatmaps import CROP_SIZE
-from hund_tf.sensing.people import distinct
 
 
 class Sightings(NamedTuple):
-    """What is seen in N boxes of a photo; arrays or tensors.
+    """What is seen in N boxes of a photo.
 
     Attributes:
         boxes: `[N, 4]`, x, y, width, height, pixels of the photo that was looked at.
@@ -24,11 +22,16 @@ class Sightings(NamedTuple):
         keypoints: `[N, 137, 2]` float64, pixels of the photo as it was given.
     """
 
-    boxes: np.ndarray
-    scores: np.ndarray
+    boxes: tf.Tensor
+    scores: tf.Tensor
     intrinsics: tf.Tensor
     landmarks: tuple
-    keypoints: np.ndarray
+    keypoints: tf.Tensor
+
+    @property
+    def looks(self):
+        """Their keypoints on the photo, as `people.Looks`."""
+        return people.Looks(self.keypoints, self.landmarks.confidence)
 
 
 def find_people(find_landmarks, pixels, intrinsics, boxes, scores, clock, most=None, lens=None):
@@ -47,36 +50,41 @@ def find_people(find_landmarks, pixels, intrinsics, boxes, scores, clock, most=N
     Returns:
         `Sightings` of boxes that show a person whom no earlier box shows, at most `most`; None where there is none.
     """
-    found, known = [], []
+    found, known = [], people.nobody()
     step = most or max(len(boxes), 1)
     for start in range(0, len(boxes), step):  # a second step only where the first held no person
         some = slice(start, start + step)
-        seen = look(find_landmarks, pixels, intrinsics, boxes[some], scores[some], clock, lens)
-        found.append(_rows(seen, distinct(seen.keypoints, seen.landmarks.confidence.numpy(), known)))
-        if len(known) >= step:
+        seen = look(find_landmarks, pixels, intrinsics, boxes[some], scores[some], lens, clock)
+        found.append(new_people(seen, known))
+        known = people.joined(known, found[-1].looks)
+        if len(known.keypoints) >= step:
             break
-    if not known:
+    if not len(known.keypoints):
         return None
-    return _rows(tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *found), range(min(len(known), step)))
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0)[:step], *found)
 
 
-def look(find_landmarks, pixels, intrinsics, boxes, scores, clock, lens=None):
-    """`Sightings` of all boxes given, whomever they show; arguments as of `find_people`."""
-    height, width = pixels.shape[:2]
+def new_people(seen, known):
+    """`Sightings` of those who are people, not in `known`, a `people.Looks`, and seen for the first time."""
+    keep = people.distinct(seen.looks, known)
+    return tf.nest.map_structure(lambda values: tf.boolean_mask(values, keep), seen)
+
+
+def look(find_landmarks, pixels, intrinsics, boxes, scores, lens=None, clock=None):
+    """`Sightings` of all boxes given, whomever they show; arguments as of `find_people`. Without a lens, all in tensors."""
+    size = tf.shape(pixels)
     images, crop_from_image = crops.crop_images(pixels, boxes, CROP_SIZE, map_dtype=tf.float64)
     crop_intrinsics = tf.cast(crops.crop_intrinsics(intrinsics, crop_from_image), tf.float32)
-    clock.lap("crops")
+    if clock is not None:
+        clock.lap("crops")
     landmarks = find_landmarks(images)
-    keypoints = crops.to_image(landmarks.keypoints, crop_from_image).numpy()
-    inside = crops.inside_image(landmarks.keypoints, crop_from_image, height, width)
+    keypoints = crops.to_image(landmarks.keypoints, crop_from_image)
+    inside = crops.inside_image(landmarks.keypoints, crop_from_image, size[0], size[1])
     if lens is not None:  # the straight photo is black where the given one ends
-        keypoints = lens.distort_points(keypoints)
-        inside &= np.all((keypoints >= 0) & (keypoints <= [width, height]), -1)
+        keypoints = tf.constant(lens.distort_points(keypoints.numpy()))
+        inside &= tf.reduce_all((keypoints >= 0) & (keypoints <= tf.cast([size[1], size[0]], tf.float64)), -1)
     landmarks = landmarks._replace(confidence=tf.where(inside, landmarks.confidence, 0.0))
-    clock.lap("landmarks", landmarks.confidence)
-    return Sightings(boxes, scores, crop_intrinsics, landmarks, keypoints)
-
-
-def _rows(sightings, rows):
-    rows = tf.constant(list(rows), tf.int32)
-    return tf.nest.map_structure(lambda values: tf.gather(values, rows), sightings)
+    if clock is not None:
+        clock.lap("landmarks", landmarks.confidence)
+    return Sightings(tf.convert_to_tensor(boxes, tf.float32), tf.convert_to_tensor(scores, tf.float32), crop_intrinsics,
+                     landmarks, keypoints)

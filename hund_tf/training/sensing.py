@@ -24,6 +24,7 @@ WEIGHTS = "sensing.h5"  # in the folder of a finished run
 FEATURES_OF = "features_of_parts_sha256"  # in a run's settings: the part CNN whose F it learned; null: it learned none
 HEATMAP_WEIGHT = heatmaps.MAP_SIZE**2 / (2 * np.pi * heatmaps.SIGMA**2)
 PART_WEIGHT = FEATURE_WEIGHT = 1.0
+_STATISTICS_BATCH, _STATISTICS_BATCHES = 8, 8  # crops a batch, and batches, that fixed statistics are taken of
 IN_SIGHT = 0.75  # keypoints labelled with more confidence count in `keypoint_error_px`
 
 
@@ -136,7 +137,7 @@ def examples(record, segmentation=None, crop_side=CROP_SIZE):
 
 def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch=1000, batch_size=32, seed=0,
                   learning_rate=1e-3, segmentation=None, start_from=None, trunk_weights=None, batch_statistics=True,
-                  crop_side=CROP_SIZE, ema=None, patience=None, tensorboard=True):
+                  frozen_stages=0, crop_side=CROP_SIZE, ema=None, patience=None, tensorboard=True):
     """Trains a `MultitaskCNN` on records and writes `sensing.h5` in `run_dir`; a run that was cut off goes on.
 
     Args:
@@ -147,8 +148,10 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         learning_rate: float, the highest of a cosine schedule with warm-up.
         segmentation, crop_side: see `dataset`.
         start_from: optional str, weights of a `MultitaskCNN` to start from.
-        trunk_weights, batch_statistics: see `MultitaskCNN`. Without batch statistics those of the first batches are
+        trunk_weights, batch_statistics: see `MultitaskCNN`. Without batch statistics those of the first crops are
             taken once, at the start.
+        frozen_stages: int, stages of the trunk that keep what `start_from` or `trunk_weights` gave them, see
+            `MultitaskCNN.freeze_trunk`.
         ema, patience, tensorboard: as in `train.train_body`.
 
     Returns:
@@ -163,19 +166,21 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
     features_of = None if segmentation is None or crop_side != CROP_SIZE else weights_sha256(segmentation)
     runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
                learning_rate=learning_rate, ema=ema, records=_as_kept(paths, run_dir), coding=coding, crop_side=crop_side,
-               batch_statistics=batch_statistics, **{FEATURES_OF: features_of})
+               batch_statistics=batch_statistics, frozen_stages=frozen_stages, **{FEATURES_OF: features_of})
     keras.utils.set_random_seed(seed)
     model = TrainableCNN(trunk_weights=trunk_weights, batch_statistics=batch_statistics)
     model(tf.zeros([1, 64, 64, 3]))
     if start_from is not None:
         model.load_weights(start_from)
-    model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
-    model.optimizer.build(model.trainable_variables)
     epoch, step = callbacks.resume_point(run_dir, steps_per_epoch)
     common = dict(coding=coding, batch_size=batch_size, segmentation=segmentation, crop_side=crop_side)
     batches = dataset(paths, seed=seed, start=epoch * steps_per_epoch + step, **common)
     if not batch_statistics and epoch + step == 0:
-        estimate_statistics(model, (crops for crops, _ in batches.take(min(steps_per_epoch, 8))))
+        first = dataset(paths, seed=seed, **{**common, "batch_size": max(batch_size, _STATISTICS_BATCH)})
+        estimate_statistics(model, (crops for crops, _ in first.take(_STATISTICS_BATCHES)))
+    model.freeze_trunk(frozen_stages)
+    model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
+    model.optimizer.build(model.trainable_variables)
 
     def describe(step):
         return "records " + ", ".join(records.sources_of(paths, step, batch_size, seed))

@@ -34,6 +34,32 @@ def test_has_the_papers_34_million_parameters(cnn):
     assert abs(trainable_count(cnn) - multitask_cnn.PARAMETERS) < 0.05 * multitask_cnn.PARAMETERS
 
 
+def test_random_residual_blocks_pass_on_what_they_are_given(cnn):
+    ends = [layer for layer in cnn.trunk.layers if layer.name.endswith("_3_bn")]
+    assert len(ends) == 3 + 4 + 6 + 3 and not any(np.any(layer.gamma) for layer in ends)
+
+
+def test_frozen_stages_are_counted_from_the_first(cnn):
+    counts = {}
+    for stages in (4, 5, 0):
+        cnn.freeze_trunk(stages)
+        counts[stages] = trainable_count(cnn)
+    assert counts[0] - counts[5] > 23e6 and counts[4] - counts[5] > 14e6  # conv5 has most of the trunk's weights
+    with pytest.raises(ValueError, match="from 0 to 5. Received: 6"):
+        cnn.freeze_trunk(6)
+
+
+def test_weights_of_a_frozen_network_are_a_file_like_any(cnn, tmp_path):
+    path = str(tmp_path / "frozen.h5")
+    cnn.freeze_trunk(4)
+    frozen = trainable_count(cnn)
+    cnn.save_weights(path)
+    assert trainable_count(cnn) == frozen
+    cnn.freeze_trunk(0)
+    for one, other in zip(cnn.get_weights(), multitask_cnn.new(path).get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_evidence_has_the_shapes_of_the_paper(sensing, seen):
     evidence = sensing.describe(seen, INTRINSICS)
     assert isinstance(evidence, ImageEvidence)

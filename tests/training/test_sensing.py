@@ -157,9 +157,9 @@ def fixture_start(model, tmp_path):
     return path
 
 
-def train(body, paths, folder, start):
+def train(body, paths, folder, start, **settings):
     return sensing.train_sensing(paths, paths, str(folder), body.coding, epochs=2, steps_per_epoch=6, batch_size=COUNT,
-                                 crop_side=64, learning_rate=3e-3, batch_statistics=False, start_from=start, tensorboard=False)
+                                 crop_side=64, learning_rate=3e-3, batch_statistics=False, start_from=start, tensorboard=False, **settings)
 
 
 def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, monkeypatch):
@@ -182,6 +182,17 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
     multitask_cnn.new(str(tmp_path / "sensing.h5"))  # as a plain `MultitaskCNN`
     with pytest.raises(FileExistsError, match="new or unfinished"):
         train(body, paths, tmp_path, start)
+
+
+def test_frozen_stages_keep_weights_and_the_others_learn(body, paths, start, tmp_path):
+    """Statistics of all stages are those of the first crops."""
+    train(body, paths, tmp_path, start, frozen_stages=4)
+    before, after = (multitask_cnn.new(path).trunk for path in (start, str(tmp_path / "sensing.h5")))
+    for name, frozen in (("conv3_block4", True), ("conv4_block6", True), ("conv5_block3", False)):
+        kernels, norms = ([trunk.get_layer(f"{name}_{kind}").get_weights() for trunk in (before, after)] for kind in ("conv", "bn"))
+        assert np.array_equal(kernels[0][0], kernels[1][0]) is frozen
+        assert np.array_equal(norms[0][0], norms[1][0]) is frozen  # gamma
+        assert not np.array_equal(norms[0][2], norms[1][2])  # moving mean
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(body, paths, tmp_path, monkeypatch):
