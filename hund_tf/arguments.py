@@ -2,7 +2,9 @@
 
 import numpy as np
 
-_WIDEST_BOX = 10  # times the photo's longer side
+WIDEST_BOX = 10  # times the photo's longer side
+INTRINSICS_RULE = "(fx, fy, cx, cy), finite, fx and fy positive, in pixels"
+BOXES_RULE = "[N, 4], x, y, width, height in pixels with positive size"
 
 
 def checked_image(image):
@@ -19,8 +21,7 @@ def checked_intrinsics(intrinsics):
     """float64 `[4]`: fx, fy, cx, cy in pixels."""
     values = np.asarray(intrinsics, np.float64)
     if values.shape != (4,) or not np.all(np.abs(values) < 1e9) or values[0] <= 0 or values[1] <= 0:
-        raise ValueError("`intrinsics` must be (fx, fy, cx, cy), finite, fx and fy positive, in pixels. "
-                         f"Received: {intrinsics}.")
+        raise ValueError(f"`intrinsics` must be {INTRINSICS_RULE}. Received: {intrinsics}.")
     return values
 
 
@@ -38,11 +39,10 @@ def checked_boxes(boxes, height, width):
         values = np.empty([1])  # of no shape that boxes have
     values = values.reshape(-1, 4) if values.size == 0 else values
     if values.ndim != 2 or values.shape[1] != 4 or not np.all(np.isfinite(values)) or np.any(values[:, 2:] <= 0):
-        raise ValueError("`boxes` must be [N, 4], x, y, width, height in pixels with positive size. "
-                         f"Received: {boxes}.")
+        raise ValueError(f"`boxes` must be {BOXES_RULE}. Received: {boxes}.")
     low, high = np.maximum(values[:, :2], 0), np.minimum(values[:, :2] + values[:, 2:], [width, height])
-    if np.any(low >= high) or np.any(values[:, 2:] > _WIDEST_BOX * max(height, width)):
-        raise ValueError(f"A box must overlap the photo ({width} x {height} pixels) and be at most {_WIDEST_BOX} times as "
+    if np.any(low >= high) or np.any(values[:, 2:] > WIDEST_BOX * max(height, width)):
+        raise ValueError(f"A box must overlap the photo ({width} x {height} pixels) and be at most {WIDEST_BOX} times as "
                          f"large. Received: {values.tolist()}.")
     return values
 

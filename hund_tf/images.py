@@ -14,7 +14,7 @@ MIN_SIDE = 16  # pixels
 MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-_SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
+SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
               f"{MAX_PIXELS // 1_000_000} megapixels.")
 # What Pillow's readers raise on damaged files (found by feeding them thousands).
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error)
@@ -87,7 +87,7 @@ def read_photo(path):
                          f"{_guess(path)}.") from None
     except Image.DecompressionBombError as error:
         count = re.search(r"\d+", str(error))
-        raise ImageError(f"{path}: {_SIZE_RULE} Received: {int(count.group()) / 1e6:,.0f} megapixels.") from None
+        raise ImageError(f"{path}: {SIZE_RULE} Received: {int(count.group()) / 1e6:,.0f} megapixels.") from None
     except ImageError:
         raise
     except _DAMAGE as error:
@@ -227,7 +227,7 @@ def _rgb(path, image, notes):
 
 def _check_size(path, width, height):
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {_SIZE_RULE} Received: {width:,} x {height:,} pixels.")
+        raise ImageError(f"{path}: {SIZE_RULE} Received: {width:,} x {height:,} pixels.")
 
 
 def _guess(path):

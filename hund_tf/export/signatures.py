@@ -1,0 +1,209 @@
+"""A `Reconstructor` in, the functions of its SavedModel out: from photo to mesh in one TensorFlow graph."""
+
+import inspect
+
+import tensorflow as tf
+
+from hund_tf.export import photo_bytes, rules
+from hund_tf.geometry import camera
+from hund_tf.networks.context_encoder import summarize
+from hund_tf.sensing import people, sightings
+from hund_tf.sensing.crops import CROP_SIZE
+
+MAX_PEOPLE = 8  # whom `serving_default` gives back at most, unless the export says otherwise
+_AT_ONCE = 4  # photos of a batch that are looked at beside each other
+_UNKNOWN = (-1.0,) * 4
+_PHOTO, _CAMERA = tf.TensorSpec([None, None, 3], tf.uint8, "image"), tf.TensorSpec([4], tf.float64)
+_BOXES, _SCORES = tf.TensorSpec([None, 4], tf.float32, "boxes"), tf.TensorSpec([None], tf.float32)
+_COUNT = tf.TensorSpec([], tf.int32)
+_INPUTS = {
+    "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes"), "image": _PHOTO, "boxes": _BOXES,
+    "max_people": tf.TensorSpec([], tf.int32, "max_people"), "num_stages": tf.TensorSpec([], tf.int32, "num_stages"),
+    "crops": tf.TensorSpec([None, CROP_SIZE, CROP_SIZE, 3], tf.uint8, "crops"),
+}
+
+
+class ServedReconstructor(tf.Module):
+    """The signatures of design: a batch of encoded photos, one photo, one with boxes, a batch of crops, and what they mean.
+
+    Letters: B photos or crops, P people with rows of zeros after `num_people`, N boxes, M stages, V vertices.
+
+    Args:
+        reconstructor: `Reconstructor`, of a preset.
+        names: dict of str, what `describe` says of the model beside faces and names: preset, version.
+        max_people: int, P of `serving_default`, and the default of `reconstruct`.
+
+    Attributes:
+        functions: dict of name to `tf.function`, to be saved as signatures.
+        variables_of_networks: list, what the functions read.
+    """
+
+    def __init__(self, reconstructor, names, max_people=MAX_PEOPLE):
+        super().__init__(name="served_reconstructor")
+        line = _Line(reconstructor)
+        stages = reconstructor.hund.neural_descent.num_stages
+        self.variables_of_networks = list(reconstructor.hund.variables) + list(line.sensing_variables)
+
+        def serving_default(image_bytes):
+            return line.photos(image_bytes, tf.constant(max_people), tf.constant(stages))
+
+        # defaults that are tensors stand in the SavedModel: inputs that a request may leave out
+        def reconstruct(image, intrinsics=tf.constant(_UNKNOWN), max_people=tf.constant(max_people), num_stages=tf.constant(stages)):
+            image, size, camera_ = line.photo(image, intrinsics)
+            most = rules.count("max_people", max_people, 1, rules.MOST_PEOPLE)
+            return line.one_photo(line.find(image, camera_, most), size, camera_, most, num_stages)
+
+        def reconstruct_boxes(image, boxes, intrinsics=tf.constant(_UNKNOWN), num_stages=tf.constant(stages)):
+            image, size, camera_ = line.photo(image, intrinsics)
+            boxes = rules.boxes_on(boxes, size[0], size[1])
+            seen = line.look(image, camera_, boxes, tf.ones_like(boxes[:, 0]))
+            return line.one_photo(seen, size, camera_, tf.shape(boxes)[0], num_stages)
+
+        def reconstruct_crops(crops, intrinsics):
+            return line.crops(crops, rules.crop_intrinsics(intrinsics), tf.constant(stages))
+
+        def describe():
+            body = reconstructor.hund.body
+            return {"faces": tf.constant(body.faces("full"), tf.int32), "keypoint_names": tf.constant(body.keypoint_names),
+                    "joint_names": tf.constant(body.joint_names), **{name: tf.constant(text) for name, text in names.items()}}
+
+        self.functions = {function.__name__: tf.function(
+            function, autograph=False, input_signature=_specs(function)) for function in (serving_default, reconstruct, reconstruct_boxes, reconstruct_crops, describe)}
+
+
+def _specs(function):
+    """`tf.TensorSpec`s of a signature's inputs, by their names."""
+    names = list(inspect.signature(function).parameters)
+    intrinsics = tf.TensorSpec([None, 4] if "crops" in names else [4], tf.float32, "intrinsics")
+    return [intrinsics if name == "intrinsics" else _INPUTS[name] for name in names]
+
+
+def _some(values):
+    """`[N, ...]` with a row of zeros where N is 0: oneDNN's fused convolutions fail on empty batches (TensorFlow 2.15)."""
+    rows = tf.maximum(1 - tf.shape(values)[0], 0)
+    padded = tf.pad(values, [[0, rows]] + [[0, 0]] * (values.shape.rank - 1))
+    return tf.ensure_shape(padded, [None, *values.shape[1:]])
+
+
+class _Line:
+    """The steps of `Reconstructor.reconstruct` as functions of tensors."""
+
+    def __init__(self, reconstructor):
+        self._hund, self._sensing, self._detector = reconstructor.hund, reconstructor.sensing, reconstructor.detector
+        self.sensing_variables = [*self._sensing.variables, *self._detector.variables]
+        # one trace each, whoever calls
+        self.find = tf.function(self._find_eagerly, autograph=False, input_signature=[_PHOTO, _CAMERA, _COUNT])
+        self.look = tf.function(self._look_eagerly, autograph=False, input_signature=[_PHOTO, _CAMERA, _BOXES, _SCORES])
+        self._solve = tf.function(self._solve_eagerly, autograph=False, reduce_retracing=True)
+
+    def photo(self, image, intrinsics):
+        """The photo, its height and width int32 `[2]`, and its camera float64 `[4]`, all checked."""
+        image = rules.photo(image)
+        size = tf.shape(image)[:2]
+        return image, size, rules.intrinsics_or_default(intrinsics, size[0], size[1])
+
+    def photos(self, image_bytes, most, num_stages):
+        """Encoded photos `[B]` -> outputs `[B, P, ...]`; photos one by one, then everybody in them at once."""
+        def see(encoded):
+            image, size, camera_ = self.photo(photo_bytes.decode(encoded), tf.constant(_UNKNOWN))
+            return self.find(image, camera_, most), size, camera_
+
+        count = tf.shape(image_bytes)[0]
+        kinds = tf.function(see, autograph=False).get_concrete_function(tf.TensorSpec([], tf.string)).structured_outputs
+        arrays = [tf.TensorArray(kind.dtype, count, element_shape=kind.shape, infer_shape=False) for kind in tf.nest.flatten(kinds)]
+
+        def step(i, arrays):
+            values = tf.nest.flatten(see(image_bytes[i]))
+            return i + 1, [array.write(i, value) for array, value in zip(arrays, values)]
+
+        _, arrays = tf.while_loop(lambda i, _: i < count, step, [0, arrays], parallel_iterations=_AT_ONCE)
+        rows = tf.map_fn(lambda i: tf.shape(arrays[0].read(i))[0], tf.range(count), fn_output_signature=tf.int32)
+        seen, size, camera_ = tf.nest.pack_sequence_as(kinds, arrays)
+        seen = tf.nest.map_structure(lambda array: array.concat(), seen)
+        size, camera_ = tf.reshape(size.stack(), [-1, 2]), tf.reshape(camera_.stack(), [-1, 4])
+        photo = tf.repeat(tf.range(count), rows)
+        outputs = self._people(seen, tf.gather(camera_, photo), num_stages)
+        place = tf.stack([photo, tf.range(tf.shape(photo)[0]) - tf.gather(tf.cumsum(rows, exclusive=True), photo)], -1)
+
+        def spread(values):
+            return tf.scatter_nd(place, values, tf.concat([[count, most], tf.shape(values)[1:]], 0))
+
+        return {**{name: spread(values) for name, values in outputs.items()},
+                "num_people": rows, "intrinsics": camera_, "image_size": size}
+
+    def one_photo(self, seen, size, camera_, most, num_stages):
+        """`Sightings` in one photo -> outputs `[P, ...]`."""
+        num_stages = rules.count("num_stages", num_stages, 0, rules.MAX_STAGES)
+        found = tf.shape(seen.scores)[0]
+        outputs = self._people(seen, tf.tile(camera_[None], [found, 1]), num_stages)
+        outputs = {name: tf.pad(values, [[0, most - found]] + [[0, 0]] * (values.shape.rank - 1)) for name, values in outputs.items()}
+        return {**outputs, "num_people": found, "intrinsics": camera_, "image_size": size}
+
+    def crops(self, crops, intrinsics, num_stages):
+        """Crops `[B, 480, 480, 3]` and their intrinsics -> outputs `[B, ...]`; all pixels are those of the crops."""
+        same = tf.equal(tf.shape(crops)[0], tf.shape(intrinsics)[0])
+        crops = rules.require(same, "`crops` and `intrinsics` must be of equally many.",
+                              [tf.shape(crops)[0], "and", tf.shape(intrinsics)[0]], crops)
+        count = tf.shape(crops)[0]
+        crops, intrinsics = _some(crops), _some(intrinsics)
+        landmarks = self._sensing.find_landmarks(crops)
+        outputs = {**self._solve(landmarks, intrinsics, tf.cast(intrinsics, tf.float64), num_stages),
+                   "detected_keypoints2d": tf.cast(landmarks.keypoints, tf.float64),
+                   "keypoint_confidence": landmarks.confidence}
+        return {name: values[:count] for name, values in outputs.items()}
+
+    def _find_eagerly(self, image, camera_, most):
+        """As `sightings.find_people`: whom the detector finds, at most so many."""
+        boxes, scores, _ = self._detector.find(image)
+        order = tf.argsort(scores, direction="DESCENDING", stable=True)
+        boxes, scores = tf.gather(boxes, order), tf.gather(scores, order)
+
+        def look(start, known):
+            some = slice(start, start + most)
+            return sightings.new_people(self.look(image, camera_, boxes[some], scores[some]), known)
+
+        def more(start, seen):
+            return (start < tf.shape(scores)[0]) & (tf.shape(seen.scores)[0] < most)
+
+        def step(start, seen):
+            return start + most, tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), seen, look(start, seen.looks))
+
+        seen = look(0, people.nobody())
+        shapes = tf.nest.map_structure(lambda values: tf.TensorShape([None]).concatenate(values.shape[1:]), seen)
+        _, seen = tf.while_loop(more, step, [most, seen], shape_invariants=[tf.TensorShape([]), shapes])
+        return tf.nest.map_structure(lambda values: values[:most], seen)
+
+    def _look_eagerly(self, image, camera_, boxes, scores):
+        """`Sightings` in boxes, whomever they show."""
+        seen = sightings.look(self._sensing.find_landmarks, image, camera_, _some(boxes), _some(scores))
+        return tf.nest.map_structure(lambda values: values[:tf.shape(scores)[0]], seen)
+
+    def _people(self, seen, camera_, num_stages):
+        some = tf.nest.map_structure(_some, (seen.landmarks, seen.intrinsics, camera_))
+        outputs = {name: values[:tf.shape(seen.scores)[0]] for name, values in self._solve(*some, num_stages).items()}
+        return {"box": seen.boxes, "score": seen.scores, "detected_keypoints2d": seen.keypoints,
+                "keypoint_confidence": seen.landmarks.confidence, **outputs}
+
+    def _solve_eagerly(self, landmarks, crop_intrinsics, camera_, num_stages):
+        """Evidence of N crops to bodies: dict of `[N, ...]`; `camera_` `[N, 4]` float64 projects `keypoints2d`."""
+        hund, count = self._hund, tf.shape(crop_intrinsics)[0]
+        summary = summarize(self._sensing.describe(landmarks, crop_intrinsics))
+        context, packed = hund.context_encoder(summary, hund.codec.initial(count))
+        report, cell = hund.objective(packed, summary), hund.neural_descent.cell
+        states = tf.TensorArray(tf.float32, num_stages + 1, element_shape=[None, hund.codec.size], infer_shape=False).write(0, packed)
+        losses = tf.TensorArray(tf.float32, num_stages + 1, element_shape=[None], infer_shape=False).write(0, report.loss)
+
+        def step(i, packed, memory, feedback, states, losses):
+            packed, memory = cell(packed, memory, feedback, context)
+            report = hund.objective(packed, summary)
+            return i + 1, packed, memory, report.feedback, states.write(i + 1, packed), losses.write(i + 1, report.loss)
+
+        _, packed, _, _, states, losses = tf.while_loop(
+            lambda i, *_: i < num_stages, step, [0, packed, cell.initial_memory(count), report.feedback, states, losses],
+            parallel_iterations=1)
+        state = hund.codec.unpack(packed, crop_intrinsics, CROP_SIZE)
+        body = hund.body(state, mesh="full")
+        return {"vertices": body.vertices, "joints3d": body.joints, "keypoints3d": body.keypoints,
+                "keypoints2d": camera.project(tf.cast(body.keypoints, tf.float64), camera_),
+                "joint_rotations": body.joint_rotations, **state._asdict(),
+                "stage_states": tf.transpose(states.stack(), [1, 0, 2]), "stage_losses": tf.transpose(losses.stack(), [1, 0])}
