@@ -13,12 +13,13 @@ import time
 import traceback
 
 import hund_tf
-from hund_tf import cli_train, cli_values, distortion, images, outputs, presets
+from hund_tf import cli_export, cli_remote, cli_serve, cli_train, cli_values, distortion, images, outputs, presets
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
 MAX_STAGES = 50
+_PRESET = "body"
 
 _RECONSTRUCT_HELP = """\
 Finds the people in photos and gives each a posed 3D body.
@@ -36,6 +37,7 @@ examples:
   hund reconstruct holiday/ 'trip/*.jpg' --max-people 4 --format json,png
   hund reconstruct me.jpg --intrinsics 1400,1400,960,540
   hund reconstruct wide.jpg --intrinsics 900,900,960,540 --distortion -0.28,0.07,0,0
+  hund reconstruct holiday/ --server gpu1:8500,gpu2:8500
 
 exit code: 0 if every photo was read (a photo without people is fine), 2 if one could not be read or an
 argument is wrong, 1 if something else failed. A bad photo does not stop the others. Files of an earlier
@@ -91,8 +93,11 @@ def _add_reconstruct(commands):
                         help="refinement stages (default: the preset's, 5)")
     parser.add_argument("--refine", type=cli_values.count(0, cli_values.MAX_REFINE), default=0, metavar="N",
                         help="L-BFGS iterations on the same loss after the stages; seconds a photo (default: none)")
-    parser.add_argument("--preset", default="body", metavar="NAME",
-                        help="networks to use: a name from `hund presets` or a folder (default: %(default)s)")
+    parser.add_argument("--preset", metavar="NAME",
+                        help=f"networks to use: a name from `hund presets` or a folder (default: {_PRESET})")
+    parser.add_argument("--server", metavar="HOST:PORT[,HOST:PORT]",
+                        help="a server of a hund export (TF Serving, `hund serve`) in place of networks on this machine; "
+                             "several take turns, and stand in for one that fails. Without --preset, --refine, --distortion")
     parser.set_defaults(run=_reconstruct)
 
 
@@ -102,7 +107,7 @@ def _add_presets(commands):
 
 
 # Another subcommand is another function here: it adds its parser and sets `run`.
-COMMANDS = (_add_reconstruct, _add_presets, cli_train.add_train)
+COMMANDS = (_add_reconstruct, _add_presets, cli_export.add_export, cli_serve.add_serve, cli_train.add_train)
 
 
 def _list_presets(options):
@@ -132,7 +137,9 @@ def _reconstruct(options):
     model = None
     if first_photo is not None:
         try:
-            presets.find(options.preset)  # what is missing is told now, not after half a minute
+            if options.server is None:
+                options.preset = options.preset or _PRESET
+                presets.find(options.preset)  # what is missing is told now, not after half a minute
             if "png" in options.formats:
                 images.opencv()
         except (FileNotFoundError, ImportError) as error:
@@ -143,7 +150,9 @@ def _reconstruct(options):
         except OSError as error:
             return _fail(f"--output must be a folder that can be made and written to. Received: {options.output!r} ({error}).")
         try:
-            model = _load(options.preset)
+            model = cli_remote.connect(options.server) if options.server else _load(options.preset)
+        except cli_remote.NoServer as error:
+            return _fail(str(error), EXIT_FAILED)
         except (FileNotFoundError, ValueError, ImportError) as error:
             return _fail(str(error))
     show = _Progress(len(paths))
@@ -165,6 +174,9 @@ def _reconstruct(options):
             show.error(failures[-1][1])
             if os.environ.get("HUND_TRACEBACK"):
                 traceback.print_exc()
+            if isinstance(error, ConnectionError):
+                show.error(f"{options.server}: the server must answer; the other photos are left out.")
+                break
             if isinstance(error, OSError) and error.errno in _HOPELESS:
                 show.error(f"{options.output}: the results must be writable; the other photos are left out.")
                 break
@@ -186,12 +198,13 @@ def _one(options, model, photo, path, stem):
         result = model.reconstruct(photo.pixels, intrinsics=intrinsics, boxes=options.boxes, num_stages=options.stages,
                                    max_people=options.max_people, distortion=options.distortion, refine=options.refine)
     except ValueError as error:
-        if options.boxes:  # the one argument that only the model can hold against the photo
+        if options.boxes or options.server:  # what only the model, or the server, can hold against the photo
             raise images.ImageError(f"{path}: {error}") from None
         raise
     if intrinsics is not None:
         result = result._replace(intrinsics_source=source)
-    written = outputs.write(result, photo.pixels, options.output, stem, path, model.names, options.preset, options.formats)
+    preset, server = (model.preset, model.server) if options.server else (options.preset, None)
+    written = outputs.write(result, photo.pixels, options.output, stem, path, model.names, preset, options.formats, server)
     count = len(result.people)
     found = "no people found" if not count else "1 person" if count == 1 else f"{count} people"
     notes = f" ({'; '.join(photo.notes)})" if photo.notes else ""
@@ -202,6 +215,8 @@ def _one(options, model, photo, path, stem):
 
 def _complaint(options, paths, stems):
     """A sentence if the options do not fit together, else None."""
+    if options.server is not None and cli_remote.complaint(options):
+        return cli_remote.complaint(options)
     if options.boxes and len(paths) != 1:
         return f"--box must go with exactly one photo. Received: {len(paths)} photos."
     if os.path.exists(options.output) and not os.path.isdir(options.output):

@@ -33,7 +33,7 @@ FRAMES = {
 }
 
 
-def describe(reconstruction, image, names, preset=None):
+def describe(reconstruction, image, names, preset=None, server=None):
     """The reconstruction as plain lists and words, ready for `json`.
 
     Args:
@@ -41,6 +41,7 @@ def describe(reconstruction, image, names, preset=None):
         image: str, the photo's path as the user gave it.
         names: pair of lists of str, the 137 keypoints and 63 joints.
         preset: str, name of the preset.
+        server: dict, where it was reconstructed and by which release, if not here: its TensorFlow is then unknown, None.
 
     Returns:
         dict, without NaN: a number that is not finite is None. Pixels are rounded to 0.01, metres to 0.00001.
@@ -48,7 +49,8 @@ def describe(reconstruction, image, names, preset=None):
     height, width = reconstruction.image_size
     return {
         "software": f"{SOFTWARE} {hund_tf.__version__}",
-        "tensorflow": version("tensorflow"),
+        "tensorflow": version("tensorflow") if server is None else None,
+        "server": server,
         "preset": preset,
         "image": os.fsencode(image).decode("utf-8", "replace"),
         "width": int(width),
@@ -64,7 +66,7 @@ def describe(reconstruction, image, names, preset=None):
     }
 
 
-def write(reconstruction, pixels, folder, stem, image, names, preset=None, formats=("json", "glb", "png")):
+def write(reconstruction, pixels, folder, stem, image, names, preset=None, formats=("json", "glb", "png"), server=None):
     """Writes the files of one photo; those of an earlier run with the same name are replaced.
 
     Args:
@@ -76,6 +78,7 @@ def write(reconstruction, pixels, folder, stem, image, names, preset=None, forma
         names: pair of lists of str, keypoints and joints.
         preset: str, name of the preset.
         formats: some of `FORMATS`.
+        server: dict, as for `describe`.
 
     Returns:
         list of str, the paths written. A photo without people has no mesh file.
@@ -88,7 +91,7 @@ def write(reconstruction, pixels, folder, stem, image, names, preset=None, forma
     for kind in formats:
         path = os.path.join(folder, f"{stem}.{kind}")
         if kind == "json":
-            _write_json(describe(reconstruction, image, names, preset), path)
+            _write_json(describe(reconstruction, image, names, preset, server), path)
         elif kind == "png":
             write_atomically(path, lambda temporary: save_png(draw(reconstruction, pixels), temporary))
         elif _finite_meshes(reconstruction):

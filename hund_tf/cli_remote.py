@@ -1,0 +1,133 @@
+"""A running server in the place of local networks, for `hund reconstruct --server`; TensorFlow is not loaded."""
+
+import time
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+MOST_PEOPLE = 50  # in one photo: an export's own limit
+MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
+_LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
+               ("distortion", "an export takes photos of lenses that do not bend"))
+
+
+class NoServer(Exception):
+    """There is no server to work with; the message is the sentence to show."""
+
+
+class RemoteState(NamedTuple):
+    """As `ModelState`, of one person: vectors."""
+
+    theta: np.ndarray
+    shape: np.ndarray
+    expression: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+
+
+class RemotePerson(NamedTuple):
+    """As `Person`."""
+
+    box: np.ndarray
+    score: float
+    state: RemoteState
+    vertices: np.ndarray
+    faces: np.ndarray
+    joints3d: np.ndarray
+    keypoints3d: np.ndarray
+    keypoints2d: np.ndarray
+    keypoint_confidence: np.ndarray
+    detected_keypoints2d: np.ndarray
+    joint_rotations: np.ndarray
+    stage_losses: np.ndarray
+    stage_states: np.ndarray
+    refined_loss: Optional[float] = None
+
+
+class RemoteReconstruction(NamedTuple):
+    """As `Reconstruction`; its only timing is that of the whole call."""
+
+    image_size: tuple
+    intrinsics: np.ndarray
+    intrinsics_source: str
+    people: list
+    timings: dict
+    distortion: Optional[np.ndarray] = None
+    refined: int = 0
+
+
+class RemoteModel:
+    """Answers as a `Reconstructor` does.
+
+    Args:
+        client: `HundClient`.
+
+    Attributes:
+        names: names of the 137 keypoints and of the 63 joints: pair of tuples.
+        preset: str, that of the server.
+        server: dict for the JSON: addresses, hund_tf (the version that made the export).
+
+    Raises:
+        HundServerError: if the server cannot say what it serves.
+    """
+
+    def __init__(self, client):
+        self._client, about = client, client.describe()
+        self.names, self.preset, self._faces = (about.keypoint_names, about.joint_names), about.preset, about.faces
+        self.server = {"addresses": list(client.addresses), "hund_tf": about.version}
+
+    def reconstruct(self, image, intrinsics=None, boxes=None, num_stages=None, max_people=None, distortion=None, refine=0):
+        """As `Reconstructor.reconstruct`, without `distortion` and `refine`."""
+        if distortion is not None or refine:
+            raise ValueError(f"A server takes neither `distortion` nor `refine`. Received: {distortion}, {refine}.")
+        start = time.perf_counter()
+        if boxes is not None:
+            found = self._client.reconstruct_boxes(image, boxes[:max_people], intrinsics, num_stages)
+        else:
+            found = self._client.reconstruct(image, intrinsics, max_people, num_stages)
+            if max_people is None and found.num_people == found.rows < MOST_PEOPLE:  # no room for more: are there any?
+                found = self._client.reconstruct(image, intrinsics, MOST_PEOPLE, num_stages)
+        missing = [name for name, value in found._asdict().items() if value is None and name != "model_version"]
+        if missing:
+            raise RuntimeError(f"The server must be one of a hund export. Received: an answer without {', '.join(missing)}.")
+        return RemoteReconstruction(
+            found.image_size, found.intrinsics if intrinsics is None else np.asarray(intrinsics, np.float64),
+            "default (fx = fy = max(H, W))" if intrinsics is None else "given",
+            [self._person(found, i) for i in range(found.num_people)], {"server": time.perf_counter() - start})
+
+    def _person(self, found, i):
+        row = {name: getattr(found, name)[i] for name in RemotePerson._fields if hasattr(found, name)}
+        state = RemoteState(*(getattr(found, name)[i] for name in RemoteState._fields))
+        return RemotePerson(**{**row, "score": float(row["score"]), "state": state, "faces": self._faces})
+
+
+def complaint(options):
+    """A sentence if the options do not go with `--server`, else None."""
+    for name, reason in _LOCAL_ONLY:
+        if getattr(options, name):
+            return f"--{name} must not go with --server: {reason}. Received: both."
+    try:
+        from hund_tf.client.channels import checked_addresses
+    except ImportError:
+        return MISSING
+    try:
+        checked_addresses(options.server)
+    except ValueError as error:
+        return f"--server: {error}"
+    return None
+
+
+def connect(addresses):
+    """`RemoteModel` of the servers at "HOST:PORT[,HOST:PORT]".
+
+    Raises:
+        NoServer: if none can be reached, or what it serves is no hund export.
+    """
+    from hund_tf.client import HundClient, HundServerError
+
+    client = HundClient(addresses)
+    try:
+        return RemoteModel(client)
+    except HundServerError as error:
+        client.close()
+        raise NoServer(f"--server must be a server of a hund export that can be reached. Received: {error}") from None

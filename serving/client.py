@@ -1,0 +1,42 @@
+"""Sends photos to a hund server and says who is where: the shortest use of `hund_tf.client`, which needs no TensorFlow.
+
+    python serving/client.py photo.jpg [...] --server localhost:8500[,HOST:PORT]
+
+`hund reconstruct --server` writes meshes, pictures and JSON. In a program of your own:
+
+    from hund_tf.client import HundClient
+    with HundClient("localhost:8500") as client:
+        [result] = client.reconstruct_bytes([open("photo.jpg", "rb").read()])
+"""
+
+import argparse
+import pathlib
+import sys
+
+from hund_tf.client import AsyncHundClient, HundClient, HundServerError  # noqa: F401
+
+OUTPUTS = ("box", "score", "translation")  # a few hundred bytes in place of a megabyte of vertices
+
+
+def main(arguments=None):
+    """Runs the example; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Who is where in photos, by a hund server.")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG or PNG file")
+    parser.add_argument("--server", default="localhost:8500", metavar="HOST:PORT[,HOST:PORT]")
+    options = parser.parse_args(arguments)
+    try:
+        with HundClient(options.server) as client:
+            results = client.reconstruct_bytes([pathlib.Path(path).read_bytes() for path in options.photos], outputs=OUTPUTS)
+    except (HundServerError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path, result in zip(options.photos, results):
+        for box, score, (x, y, z) in zip(result.box, result.score, result.translation):
+            print(f"{path}: box {box.round().tolist()}, score {score:.2f}, pelvis at {x:.2f}, {y:.2f}, {z:.2f} m")
+        if not result.num_people:
+            print(f"{path}: no people found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""TLS: the server's certificate is checked, a client's is shown, plain text and strangers are turned away."""
+
+import asyncio
+import pathlib
+import subprocess
+
+import grpc
+import pytest
+
+from hund_tf.client import AsyncHundClient, HundClient, HundServerError, TlsOptions
+from tests.serving.fake_server import FOUND, PHOTO, FakeServer
+
+NO_RETRIES = {"timeout": 10, "retries": 0}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Self-signed pairs `server.pem`, `server.key`, `client.pem`, `client.key` in a folder, by the openssl program."""
+    folder = tmp_path_factory.mktemp("tls")
+    for name, host in (("server", "DNS:hund.example"), ("client", "DNS:client.example")):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2",
+                        "-subj", f"/CN={name}", "-addext", f"subjectAltName={host}", "-keyout", folder / f"{name}.key",
+                        "-out", folder / f"{name}.pem"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def tls_server(certificates, request):
+    both = getattr(request, "param", False)
+    pair = ((certificates / "server.key").read_bytes(), (certificates / "server.pem").read_bytes())
+    client = (certificates / "client.pem").read_bytes() if both else None
+    with FakeServer(credentials=grpc.ssl_server_credentials([pair], client, both)) as server:
+        yield server
+
+
+def options(folder, **changes):
+    return TlsOptions(**{"authority": folder / "server.pem", "server_name": "hund.example", **changes})
+
+
+def test_encrypted(tls_server, certificates):
+    with HundClient(tls_server.address, tls=options(certificates), **NO_RETRIES) as client:
+        assert client.reconstruct(PHOTO).num_people == FOUND
+
+    async def run():
+        async with AsyncHundClient(tls_server.address, tls=options(certificates), **NO_RETRIES) as client:
+            return await client.reconstruct(PHOTO)
+
+    assert asyncio.run(run()).num_people == FOUND
+
+
+@pytest.mark.parametrize("tls", [
+    lambda folder: None, lambda folder: True, lambda folder: options(folder, authority=folder / "client.pem"),
+    lambda folder: options(folder, server_name="other.example")])
+def test_wrong_credentials_get_no_answer(tls_server, certificates, tls):
+    with HundClient(tls_server.address, tls=tls(certificates), **NO_RETRIES) as client, pytest.raises(HundServerError):
+        client.reconstruct(PHOTO)
+    assert not tls_server.requests
+
+
+@pytest.mark.parametrize("tls_server", [True], indirect=True)
+def test_client_certificate(tls_server, certificates):
+    own = options(certificates, key=certificates / "client.key", certificate=certificates / "client.pem")
+    with HundClient(tls_server.address, tls=own, **NO_RETRIES) as client:
+        assert client.reconstruct(PHOTO).num_people == FOUND
+    with HundClient(tls_server.address, tls=options(certificates), **NO_RETRIES) as client, pytest.raises(HundServerError):
+        client.reconstruct(PHOTO)
+
+
+def test_incomplete_options_are_refused(certificates):
+    with pytest.raises(ValueError, match="`key` and `certificate` must come together"):
+        TlsOptions(key=certificates / "client.key")
+    with pytest.raises(FileNotFoundError, match="A TLS file must exist. Received: 'nowhere.pem'"):
+        TlsOptions(authority=pathlib.Path("nowhere.pem"))
