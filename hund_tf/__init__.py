@@ -9,7 +9,7 @@ _PUBLIC = {
     "ImageEvidence": "hund_tf.state",
     "ModelState": "hund_tf.state",
     "PerspectiveProjection": "hund_tf.geometry.camera",
-    "Reconstruction": "hund_tf.reconstruct",
+    "Reconstruction": "hund_tf.results",
     "Reconstructor": "hund_tf.reconstruct",
     "SoftRasterizer": "hund_tf.geometry.soft_rasterizer",
     "load_preset": "hund_tf.reconstruct",

@@ -1,9 +1,11 @@
 """A running server in the place of local networks, for `hund reconstruct --server`; TensorFlow is not loaded."""
 
 import time
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import numpy as np
+
+from hund_tf.results import Person, Reconstruction
 
 MOST_PEOPLE = 50  # in one photo: an export's own limit
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
@@ -23,37 +25,6 @@ class RemoteState(NamedTuple):
     expression: np.ndarray
     rotation: np.ndarray
     translation: np.ndarray
-
-
-class RemotePerson(NamedTuple):
-    """As `Person`."""
-
-    box: np.ndarray
-    score: float
-    state: RemoteState
-    vertices: np.ndarray
-    faces: np.ndarray
-    joints3d: np.ndarray
-    keypoints3d: np.ndarray
-    keypoints2d: np.ndarray
-    keypoint_confidence: np.ndarray
-    detected_keypoints2d: np.ndarray
-    joint_rotations: np.ndarray
-    stage_losses: np.ndarray
-    stage_states: np.ndarray
-    refined_loss: Optional[float] = None
-
-
-class RemoteReconstruction(NamedTuple):
-    """As `Reconstruction`; its only timing is that of the whole call."""
-
-    image_size: tuple
-    intrinsics: np.ndarray
-    intrinsics_source: str
-    people: list
-    timings: dict
-    distortion: Optional[np.ndarray] = None
-    refined: int = 0
 
 
 class RemoteModel:
@@ -90,15 +61,15 @@ class RemoteModel:
         missing = [name for name, value in found._asdict().items() if value is None and name != "model_version"]
         if missing:
             raise RuntimeError(f"The server must be one of a hund export. Received: an answer without {', '.join(missing)}.")
-        return RemoteReconstruction(
+        return Reconstruction(
             found.image_size, found.intrinsics if intrinsics is None else np.asarray(intrinsics, np.float64),
             "default (fx = fy = max(H, W))" if intrinsics is None else "given",
             [self._person(found, i) for i in range(found.num_people)], {"server": time.perf_counter() - start})
 
     def _person(self, found, i):
-        row = {name: getattr(found, name)[i] for name in RemotePerson._fields if hasattr(found, name)}
+        row = {name: getattr(found, name)[i] for name in Person._fields if hasattr(found, name)}
         state = RemoteState(*(getattr(found, name)[i] for name in RemoteState._fields))
-        return RemotePerson(**{**row, "score": float(row["score"]), "state": state, "faces": self._faces})
+        return Person(**{**row, "score": float(row["score"]), "state": state, "faces": self._faces})
 
 
 def complaint(options):

@@ -1,7 +1,5 @@
 """A photo in, a posed body for every person out: detector, crops, evidence, descent, one 3D scene."""
 
-from typing import List, NamedTuple, Optional
-
 import numpy as np
 import tensorflow as tf
 
@@ -12,6 +10,7 @@ from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
 from hund_tf.networks.context_encoder import summarize
+from hund_tf.results import Person, Reconstruction
 from hund_tf.sensing import multitask_cnn, part_segmentation, sightings
 from hund_tf.sensing.detector import PersonDetector
 from hund_tf.sensing.heatmaps import CROP_SIZE, MAP_SIZE
@@ -19,69 +18,6 @@ from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.multitask_cnn import MultitaskSensing
 from hund_tf.state import ImageEvidence, ModelState
-
-
-class Person(NamedTuple):
-    """One reconstructed person; NumPy arrays, camera frame, metres.
-
-    What is in pixels falls on the photo as it was given, distorted or not. `keypoints2d` are computed from
-    `keypoints3d` and the photo's intrinsics in float64, exact to 1e-4 pixels; float32 holds no pixel of a large photo
-    so well.
-
-    Attributes:
-        box: `[4]`, x, y, width, height, pixels of the photo.
-        score: float, the detector's, 0 to 1.
-        state: `ModelState` of vectors: theta `[306]`, shape `[16]`, expression `[20]`, rotation `[6]`,
-            translation `[3]`.
-        vertices: `[V, 3]`.
-        faces: `[F, 3]`, vertex indices.
-        joints3d: `[63, 3]`.
-        keypoints3d: `[137, 3]`, OpenPose order.
-        keypoints2d: `[137, 2]` float64, their projection, pixels of the photo.
-        keypoint_confidence: `[137]`, of the detections, 0 where unseen.
-        detected_keypoints2d: `[137, 2]` float64, pixels of the photo.
-        joint_rotations: `[63, 3, 3]`, local, relative to the T-pose.
-        stage_losses: `[M + 1]`, L_u, that of s_0 first.
-        stage_states: `[M + 1, S]`, packed.
-        refined_loss: float, L_u after `refine` iterations of L-BFGS, which gave the body; None without.
-    """
-
-    box: np.ndarray
-    score: float
-    state: ModelState
-    vertices: np.ndarray
-    faces: np.ndarray
-    joints3d: np.ndarray
-    keypoints3d: np.ndarray
-    keypoints2d: np.ndarray
-    keypoint_confidence: np.ndarray
-    detected_keypoints2d: np.ndarray
-    joint_rotations: np.ndarray
-    stage_losses: np.ndarray
-    stage_states: np.ndarray
-    refined_loss: Optional[float] = None
-
-
-class Reconstruction(NamedTuple):
-    """All people of one photo, in one camera space.
-
-    Attributes:
-        image_size: (H, W).
-        intrinsics: `[4]` float64, fx, fy, cx, cy, pixels; one camera for all people.
-        intrinsics_source: str, "given" or "default (fx = fy = max(H, W))".
-        people: list of `Person`, by score.
-        timings: dict, seconds of each part.
-        distortion: `[K]` float64, the lens' coefficients as given, OpenCV's order; None without.
-        refined: int, iterations of L-BFGS asked for after the descent.
-    """
-
-    image_size: tuple
-    intrinsics: np.ndarray
-    intrinsics_source: str
-    people: List[Person]
-    timings: dict
-    distortion: Optional[np.ndarray] = None
-    refined: int = 0
 
 
 class Reconstructor(tf.Module):
