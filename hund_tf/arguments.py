@@ -2,6 +2,7 @@
 
 import numpy as np
 
+MOST_PEOPLE, MOST_STAGES = 50, 50  # of an export, and stages of the command
 WIDEST_BOX = 10  # times the photo's longer side
 INTRINSICS_RULE = "(fx, fy, cx, cy), finite, fx and fy positive, in pixels"
 BOXES_RULE = "[N, 4], x, y, width, height in pixels with positive size"

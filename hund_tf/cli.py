@@ -13,12 +13,11 @@ import time
 import traceback
 
 import hund_tf
-from hund_tf import cli_export, cli_remote, cli_serve, cli_train, cli_values, distortion, images, outputs, presets
+from hund_tf import arguments, cli_export, cli_remote, cli_serve, cli_train, cli_values, distortion, images, outputs, presets
 
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
-MAX_STAGES = 50
 _PRESET = "body"
 
 _RECONSTRUCT_HELP = """\
@@ -89,7 +88,7 @@ def _add_reconstruct(commands):
     parser.add_argument("--box", dest="boxes", type=cli_values.box, action="append", metavar="x,y,w,h",
                         help="where a person is, in pixels, in place of the detector; once per person, one photo only")
     parser.add_argument("--max-people", type=cli_values.count(1), metavar="N", help="at most N people a photo, the surest first")
-    parser.add_argument("--stages", type=cli_values.count(0, MAX_STAGES), metavar="N",
+    parser.add_argument("--stages", type=cli_values.count(0, arguments.MOST_STAGES), metavar="N",
                         help="refinement stages (default: the preset's, 5)")
     parser.add_argument("--refine", type=cli_values.count(0, cli_values.MAX_REFINE), default=0, metavar="N",
                         help="L-BFGS iterations on the same loss after the stages; seconds a photo (default: none)")
@@ -174,7 +173,7 @@ def _reconstruct(options):
             show.error(failures[-1][1])
             if os.environ.get("HUND_TRACEBACK"):
                 traceback.print_exc()
-            if isinstance(error, ConnectionError):
+            if options.server and isinstance(error, ConnectionError):
                 show.error(f"{options.server}: the server must answer; the other photos are left out.")
                 break
             if isinstance(error, OSError) and error.errno in _HOPELESS:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from hund_tf import cli_values
+from hund_tf import arguments, cli_values
 
 _HELP = """\
 Writes a preset as a SavedModel that TensorFlow Serving, `hund serve` or plain TensorFlow runs without hund_tf: detection
@@ -27,8 +27,8 @@ def add_export(commands):
                         help="a name from `hund presets` or a folder (default: %(default)s)")
     parser.add_argument("--version", type=cli_values.count(1), metavar="N", help="default: one more than the highest there")
     parser.add_argument("--name", default="hund", help="name of the model (default: %(default)s)")
-    parser.add_argument("--max-people", type=cli_values.count(1, 50), default=8, metavar="N",
-                        help="people a photo that serving_default answers with; the others' rows are zeros (default: %(default)s)")
+    parser.add_argument("--max-people", type=cli_values.count(1, arguments.MOST_PEOPLE), default=8, metavar="N",
+                        help="people a photo in the answers of serving_default (default: %(default)s)")
     parser.set_defaults(run=cli_values.guarded(_export))
 
 

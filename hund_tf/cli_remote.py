@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hund_tf import arguments
 from hund_tf.results import Person, Reconstruction
 
-MOST_PEOPLE = 50  # in one photo: an export's own limit
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
 _LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
                ("distortion", "an export takes photos of lenses that do not bend"))
@@ -55,9 +55,11 @@ class RemoteModel:
         if boxes is not None:
             found = self._client.reconstruct_boxes(image, boxes[:max_people], intrinsics, num_stages)
         else:
-            found = self._client.reconstruct(image, intrinsics, max_people, num_stages)
-            if max_people is None and found.num_people == found.rows < MOST_PEOPLE:  # no room for more: are there any?
-                found = self._client.reconstruct(image, intrinsics, MOST_PEOPLE, num_stages)
+            most = None if max_people is None else min(max_people, arguments.MOST_PEOPLE)
+            found = self._client.reconstruct(image, intrinsics, most, num_stages)
+            full = found.num_people == found.rows < arguments.MOST_PEOPLE
+            if max_people is None and full:  # no room for more: are there any?
+                found = self._client.reconstruct(image, intrinsics, arguments.MOST_PEOPLE, num_stages)
         missing = [name for name, value in found._asdict().items() if value is None and name != "model_version"]
         if missing:
             raise RuntimeError(f"The server must be one of a hund export. Received: an answer without {', '.join(missing)}.")
@@ -77,6 +79,8 @@ def complaint(options):
     for name, reason in _LOCAL_ONLY:
         if getattr(options, name):
             return f"--{name} must not go with --server: {reason}. Received: both."
+    if options.boxes and len(options.boxes) > arguments.MOST_PEOPLE:
+        return f"--server takes at most {arguments.MOST_PEOPLE} boxes. Received: {len(options.boxes)}."
     try:
         from hund_tf.client.channels import checked_addresses
     except ImportError:

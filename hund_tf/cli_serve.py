@@ -47,10 +47,10 @@ def add_serve(commands):
         help="how often to look for new versions; 0: never (default: %(default)g)")
     add("--grace", type=_seconds, default=30.0, metavar="SECONDS",
         help="how long requests under way may take when it is told to stop (default: %(default)g)")
-    add("--rest-timeout", type=_seconds, default=60.0, metavar="SECONDS",
+    add("--rest-timeout", type=cli_values.between(0, 1e6), default=60.0, metavar="SECONDS",
         help="when a REST request is given up (default: %(default)g)")
-    add("--max-message-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=64, metavar="N",
-        help="size of a request at most, MiB (default: %(default)s)")
+    add("--max-message-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=300, metavar="N",
+        help="size of a request at most, MiB (default: %(default)s, the raw pixels of 100 megapixels)")
     add("--tls-cert", metavar="FILE", help="PEM certificate of the server; with --tls-key both ports speak TLS alone")
     add("--tls-key", metavar="FILE", help="PEM key of it")
     add("--tls-client-ca", metavar="FILE", help="PEM authority that clients' certificates must come from (mutual TLS)")

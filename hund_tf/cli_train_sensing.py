@@ -38,7 +38,7 @@ def add_sensing(kinds):
     parser.add_argument("--frozen-statistics", action="store_true",
                         help="batch normalization by those of the first crops, for batches of less than about 8")
     parser.add_argument("--frozen-stages", type=int, choices=range(6), default=0, metavar="N",
-                        help="the trunk's first N of 5 stages keep the weights of --trunk or --start-from (default: %(default)s)")
+                        help="the trunk's first N of 5 stages keep what --trunk or --start-from gave (default: %(default)s)")
     # Epochs and batch size are the paper's.
     cli_train_options.add_run(parser, "a whole MultitaskCNN", epochs=50, steps=1000, rate=1e-3)
     cli_train_options.add_body(parser)

@@ -15,7 +15,7 @@ MAX_SIDE = 16_384
 MAX_PIXELS = 100_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
-              f"{MAX_PIXELS // 1_000_000} megapixels.")
+             f"{MAX_PIXELS // 1_000_000} megapixels.")
 # What Pillow's readers raise on damaged files (found by feeding them thousands).
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error)
 # EXIF tags (CIPA DC-008).

@@ -15,8 +15,8 @@ class Person(NamedTuple):
     Attributes:
         box: `[4]`, x, y, width, height, pixels of the photo.
         score: float, the detector's, 0 to 1.
-        state: `ModelState`, or a named tuple of its fields, of vectors: theta `[306]`, shape `[16]`, expression `[20]`, rotation `[6]`,
-            translation `[3]`.
+        state: `ModelState`, or a named tuple of its fields, of vectors: theta `[306]`, shape `[16]`, expression `[20]`,
+            rotation `[6]`, translation `[3]`.
         vertices: `[V, 3]`.
         faces: `[F, 3]`, vertex indices.
         joints3d: `[63, 3]`.

@@ -13,7 +13,7 @@ import argparse
 import pathlib
 import sys
 
-from hund_tf.client import AsyncHundClient, HundClient, HundServerError  # noqa: F401
+from hund_tf.client import HundClient, HundServerError
 
 OUTPUTS = ("box", "score", "translation")  # a few hundred bytes in place of a megabyte of vertices
 
@@ -24,18 +24,20 @@ def main(arguments=None):
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG or PNG file")
     parser.add_argument("--server", default="localhost:8500", metavar="HOST:PORT[,HOST:PORT]")
     options = parser.parse_args(arguments)
-    try:
-        with HundClient(options.server) as client:
-            results = client.reconstruct_bytes([pathlib.Path(path).read_bytes() for path in options.photos], outputs=OUTPUTS)
-    except (HundServerError, ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for path, result in zip(options.photos, results):
-        for box, score, (x, y, z) in zip(result.box, result.score, result.translation):
-            print(f"{path}: box {box.round().tolist()}, score {score:.2f}, pelvis at {x:.2f}, {y:.2f}, {z:.2f} m")
-        if not result.num_people:
-            print(f"{path}: no people found")
-    return 0
+    failed = False
+    with HundClient(options.server) as client:
+        for path in options.photos:
+            try:
+                [result] = client.reconstruct_bytes([pathlib.Path(path).read_bytes()], outputs=OUTPUTS)
+            except (HundServerError, ValueError, OSError) as error:
+                print(f"{path}: {error}", file=sys.stderr)
+                failed = True
+                continue
+            for box, score, (x, y, z) in zip(result.box, result.score, result.translation):
+                print(f"{path}: box {box.round().tolist()}, score {score:.2f}, pelvis at {x:.2f}, {y:.2f}, {z:.2f} m")
+            if not result.num_people:
+                print(f"{path}: no people found")
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def convert(photos, writer, landmarks=None, detector=None, limit=None, progress=
 def people_records(photo, landmarks=None, detector=None):
     """Yields `(source, values)` for `records.encode`, one of each person of a `LabelledPhoto`.
 
-    Whom a detector finds is left out where the landmark networks see too little of a body or the same person again, as in `Reconstructor`.
+    Whom a detector finds is left out where the landmark networks see too little of a body or the same person again, as in
+    `Reconstructor`.
     """
     if photo.people is not None and not photo.people:
         return

@@ -9,7 +9,8 @@ import tensorflow as tf
 from hund_tf.export import rules
 
 _HEADER = 65_536  # bytes: EXIF lies in the first segments of a JPEG, none of which is longer
-_PNG = (0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A)
+# the first chunk is a header of 13 bytes; another before it would be skipped by the decoder, and the size here be that one's
+_PNG = (0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52)
 _PNG_DEPTH = 24  # place of the bit depth
 _EXIF = (0x45, 0x78, 0x69, 0x66, 0, 0)  # "Exif", and what the TIFF header comes after
 _PNG_EXIF = (0x65, 0x58, 0x49, 0x66)  # "eXIf", name of the chunk that begins with the TIFF header
@@ -34,7 +35,7 @@ def decode(encoded):
     head = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, 0, _HEADER), tf.uint8), tf.int32)
     head = tf.pad(head, [[0, 64]])
     is_jpeg = tf.reduce_all(tf.equal(head[:3], [0xFF, 0xD8, 0xFF]))
-    is_png = tf.reduce_all(tf.equal(head[:8], _PNG))
+    is_png = tf.reduce_all(tf.equal(head[:len(_PNG)], _PNG))
     encoded = rules.require(is_jpeg | is_png, "A photo must be JPEG or PNG.",
                             [length, "bytes that begin with", head[:4]], encoded)
     size = tf.cond(is_jpeg, lambda: tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)[:2],

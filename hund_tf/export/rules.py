@@ -4,9 +4,6 @@ import tensorflow as tf
 
 from hund_tf import arguments, images
 
-MAX_STAGES = 50
-MOST_PEOPLE = 50
-
 
 def require(condition, rule, received, *values):
     """The values, once the condition holds.
@@ -63,8 +60,8 @@ def boxes_on(boxes, height, width):
     boxes = require(right, f"`boxes` must be {arguments.BOXES_RULE}.", [boxes], boxes)
     there = tf.reduce_all(tf.maximum(low, 0.0) < tf.minimum(low + extent, size)) & tf.reduce_all(
         extent <= arguments.WIDEST_BOX * tf.reduce_max(size))
-    few = tf.shape(boxes)[0] <= MOST_PEOPLE
-    boxes = require(few, f"There must be at most {MOST_PEOPLE} boxes.", [tf.shape(boxes)[0]], boxes)
+    few = tf.shape(boxes)[0] <= arguments.MOST_PEOPLE
+    boxes = require(few, f"There must be at most {arguments.MOST_PEOPLE} boxes.", [tf.shape(boxes)[0]], boxes)
     return require(there, "A box must overlap the photo and be at most "
                    f"{arguments.WIDEST_BOX} times as large.", [boxes], boxes)
 

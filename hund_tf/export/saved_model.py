@@ -11,12 +11,13 @@ import os
 import re
 import shutil
 import tempfile
+from importlib import metadata
 
 import numpy as np
 import tensorflow as tf
 
 import hund_tf
-from hund_tf import files, images, presets
+from hund_tf import arguments, files, images, presets
 from hund_tf.export import signatures
 from hund_tf.sensing import crops
 
@@ -25,7 +26,7 @@ WARMUP = "tf_serving_warmup_requests"  # fixed by TensorFlow Serving, as its fol
 _EXTRA = "assets.extra"
 _PACKAGE = os.path.dirname(os.path.abspath(hund_tf.__file__))
 _SAMPLE = os.path.join(_PACKAGE, "assets", "samples", "street.jpg")
-_LICENCES = {"hund_tf.md": ("..", "LICENSE"), "body.md": ("assets", "body", "README.md"),
+_LICENCES = {"body.md": ("assets", "body", "README.md"),
              "body_CC0.txt": ("assets", "body", "LICENSE"), "sensing.md": ("assets", "sensing", "README.md"),
              "presets.md": ("assets", "presets", "README.md")}
 
@@ -51,8 +52,8 @@ def export(preset, out, version=None, name=NAME, max_people=signatures.MAX_PEOPL
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ValueError(f"`name` must be of letters, digits, _ and -. Received: {name!r}.")
-    if max_people < 1:
-        raise ValueError(f"`max_people` must be at least 1. Received: {max_people}.")
+    if not 1 <= max_people <= arguments.MOST_PEOPLE:
+        raise ValueError(f"`max_people` must be from 1 to {arguments.MOST_PEOPLE}. Received: {max_people}.")
     if version is not None and version < 1:
         raise ValueError(f"`version` must be at least 1. Received: {version}.")
     _import_serving_api()
@@ -81,7 +82,7 @@ def _import_serving_api():
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
         raise ImportError("An export needs tensorflow-serving-api, for warm-up requests. Received: "
-                          f"{error}. Remedy: pip install 'hund-tf[serve]'.") from error
+                          f"{error}. Remedy: pip install "hund-tf[serve]", or -e ".[serve]" in a checkout.") from error
     return predict_pb2, prediction_log_pb2
 
 
@@ -97,9 +98,20 @@ def _write_extra(folder, preset, name):
     for file in ("config.json", "metadata.json"):
         shutil.copyfile(os.path.join(preset, file), os.path.join(extra, "preset", file))
     for file, path in _LICENCES.items():
-        if os.path.exists(os.path.join(_PACKAGE, *path)):  # an installed wheel has its LICENSE elsewhere
-            shutil.copyfile(os.path.join(_PACKAGE, *path), os.path.join(extra, "licences", file))
+        shutil.copyfile(os.path.join(_PACKAGE, *path), os.path.join(extra, "licences", file))
+    shutil.copyfile(_own_licence(), os.path.join(extra, "licences", "hund_tf_Apache-2.0.txt"))
     write_warmup(os.path.join(extra, WARMUP), name)
+
+
+def _own_licence():
+    """The LICENSE of hund_tf: beside its folder where that is a checkout, else among the files of the installed package."""
+    beside = os.path.join(os.path.dirname(_PACKAGE), "LICENSE")
+    if os.path.exists(os.path.join(os.path.dirname(_PACKAGE), "setup.cfg")) and os.path.exists(beside):
+        return beside
+    for file in metadata.files("hund-tf") or ():
+        if os.path.basename(str(file)) == "LICENSE":
+            return str(file.locate())
+    raise FileNotFoundError("The package must hold its LICENSE. Searched: the installed files of hund-tf.")
 
 
 def write_warmup(path, name):
@@ -129,14 +141,20 @@ def warmup_inputs():
 
 
 def _write_model_config(out, name, base):
+    """Adds the model to OUT/models.config unless it is there."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    config = model_server_config_pb2.ModelServerConfig()
+    path, config = os.path.join(out, "models.config"), model_server_config_pb2.ModelServerConfig()
+    if os.path.exists(path):  # with other models, labels or policies of the user's, which stay
+        with open(path, encoding="utf-8") as file:
+            text_format.Parse(file.read(), config)
+        if name in [model.name for model in config.model_config_list.config]:
+            return
     config.model_config_list.config.add(name=name, base_path=base, model_platform="tensorflow")
 
     def write(temporary):
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text_format.MessageToString(config))
 
-    files.write_atomically(os.path.join(out, "models.config"), write)
+    files.write_atomically(path, write)

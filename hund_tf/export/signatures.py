@@ -4,6 +4,7 @@ import inspect
 
 import tensorflow as tf
 
+from hund_tf import arguments
 from hund_tf.export import photo_bytes, rules
 from hund_tf.geometry import camera
 from hund_tf.networks.context_encoder import summarize
@@ -24,7 +25,7 @@ _INPUTS = {
 
 
 class ServedReconstructor(tf.Module):
-    """The signatures of design: a batch of encoded photos, one photo, one with boxes, a batch of crops, and what they mean.
+    """The signatures of an export: a batch of encoded photos, one photo, one with boxes, a batch of crops, a description.
 
     Letters: B photos or crops, P people with rows of zeros after `num_people`, N boxes, M stages, V vertices.
 
@@ -48,16 +49,17 @@ class ServedReconstructor(tf.Module):
             return line.photos(image_bytes, tf.constant(max_people), tf.constant(stages))
 
         # defaults that are tensors stand in the SavedModel: inputs that a request may leave out
-        def reconstruct(image, intrinsics=tf.constant(_UNKNOWN), max_people=tf.constant(max_people), num_stages=tf.constant(stages)):
-            image, size, camera_ = line.photo(image, intrinsics)
-            most = rules.count("max_people", max_people, 1, rules.MOST_PEOPLE)
-            return line.one_photo(line.find(image, camera_, most), size, camera_, most, num_stages)
+        def reconstruct(image, intrinsics=tf.constant(_UNKNOWN), max_people=tf.constant(max_people),
+                        num_stages=tf.constant(stages)):
+            image, size, photo_camera = line.photo(image, intrinsics)
+            most = rules.count("max_people", max_people, 1, arguments.MOST_PEOPLE)
+            return line.one_photo(line.find(image, photo_camera, most), size, photo_camera, most, num_stages)
 
         def reconstruct_boxes(image, boxes, intrinsics=tf.constant(_UNKNOWN), num_stages=tf.constant(stages)):
-            image, size, camera_ = line.photo(image, intrinsics)
+            image, size, photo_camera = line.photo(image, intrinsics)
             boxes = rules.boxes_on(boxes, size[0], size[1])
-            seen = line.look(image, camera_, boxes, tf.ones_like(boxes[:, 0]))
-            return line.one_photo(seen, size, camera_, tf.shape(boxes)[0], num_stages)
+            seen = line.look(image, photo_camera, boxes, tf.ones_like(boxes[:, 0]))
+            return line.one_photo(seen, size, photo_camera, tf.shape(boxes)[0], num_stages)
 
         def reconstruct_crops(crops, intrinsics):
             return line.crops(crops, rules.crop_intrinsics(intrinsics), tf.constant(stages))
@@ -65,10 +67,12 @@ class ServedReconstructor(tf.Module):
         def describe():
             body = reconstructor.hund.body
             return {"faces": tf.constant(body.faces("full"), tf.int32), "keypoint_names": tf.constant(body.keypoint_names),
-                    "joint_names": tf.constant(body.joint_names), **{name: tf.constant(text) for name, text in names.items()}}
+                    "joint_names": tf.constant(body.joint_names),
+                    **{name: tf.constant(text) for name, text in names.items()}}
 
-        self.functions = {function.__name__: tf.function(
-            function, autograph=False, input_signature=_specs(function)) for function in (serving_default, reconstruct, reconstruct_boxes, reconstruct_crops, describe)}
+        self.functions = {
+            function.__name__: tf.function(function, autograph=False, input_signature=_specs(function))
+            for function in (serving_default, reconstruct, reconstruct_boxes, reconstruct_crops, describe)}
 
 
 def _specs(function):
@@ -105,12 +109,13 @@ class _Line:
     def photos(self, image_bytes, most, num_stages):
         """Encoded photos `[B]` -> outputs `[B, P, ...]`; photos one by one, then everybody in them at once."""
         def see(encoded):
-            image, size, camera_ = self.photo(photo_bytes.decode(encoded), tf.constant(_UNKNOWN))
-            return self.find(image, camera_, most), size, camera_
+            image, size, photo_camera = self.photo(photo_bytes.decode(encoded), tf.constant(_UNKNOWN))
+            return self.find(image, photo_camera, most), size, photo_camera
 
         count = tf.shape(image_bytes)[0]
         kinds = tf.function(see, autograph=False).get_concrete_function(tf.TensorSpec([], tf.string)).structured_outputs
-        arrays = [tf.TensorArray(kind.dtype, count, element_shape=kind.shape, infer_shape=False) for kind in tf.nest.flatten(kinds)]
+        arrays = [tf.TensorArray(kind.dtype, count, element_shape=kind.shape, infer_shape=False)
+                  for kind in tf.nest.flatten(kinds)]
 
         def step(i, arrays):
             values = tf.nest.flatten(see(image_bytes[i]))
@@ -118,26 +123,27 @@ class _Line:
 
         _, arrays = tf.while_loop(lambda i, _: i < count, step, [0, arrays], parallel_iterations=_AT_ONCE)
         rows = tf.map_fn(lambda i: tf.shape(arrays[0].read(i))[0], tf.range(count), fn_output_signature=tf.int32)
-        seen, size, camera_ = tf.nest.pack_sequence_as(kinds, arrays)
+        seen, size, photo_camera = tf.nest.pack_sequence_as(kinds, arrays)
         seen = tf.nest.map_structure(lambda array: array.concat(), seen)
-        size, camera_ = tf.reshape(size.stack(), [-1, 2]), tf.reshape(camera_.stack(), [-1, 4])
+        size, photo_camera = tf.reshape(size.stack(), [-1, 2]), tf.reshape(photo_camera.stack(), [-1, 4])
         photo = tf.repeat(tf.range(count), rows)
-        outputs = self._people(seen, tf.gather(camera_, photo), num_stages)
+        outputs = self._people(seen, tf.gather(photo_camera, photo), num_stages)
         place = tf.stack([photo, tf.range(tf.shape(photo)[0]) - tf.gather(tf.cumsum(rows, exclusive=True), photo)], -1)
 
         def spread(values):
             return tf.scatter_nd(place, values, tf.concat([[count, most], tf.shape(values)[1:]], 0))
 
         return {**{name: spread(values) for name, values in outputs.items()},
-                "num_people": rows, "intrinsics": camera_, "image_size": size}
+                "num_people": rows, "intrinsics": photo_camera, "image_size": size}
 
-    def one_photo(self, seen, size, camera_, most, num_stages):
+    def one_photo(self, seen, size, photo_camera, most, num_stages):
         """`Sightings` in one photo -> outputs `[P, ...]`."""
-        num_stages = rules.count("num_stages", num_stages, 0, rules.MAX_STAGES)
+        num_stages = rules.count("num_stages", num_stages, 0, arguments.MOST_STAGES)
         found = tf.shape(seen.scores)[0]
-        outputs = self._people(seen, tf.tile(camera_[None], [found, 1]), num_stages)
-        outputs = {name: tf.pad(values, [[0, most - found]] + [[0, 0]] * (values.shape.rank - 1)) for name, values in outputs.items()}
-        return {**outputs, "num_people": found, "intrinsics": camera_, "image_size": size}
+        outputs = self._people(seen, tf.tile(photo_camera[None], [found, 1]), num_stages)
+        outputs = {name: tf.pad(values, [[0, most - found]] + [[0, 0]] * (values.shape.rank - 1))
+                   for name, values in outputs.items()}
+        return {**outputs, "num_people": found, "intrinsics": photo_camera, "image_size": size}
 
     def crops(self, crops, intrinsics, num_stages):
         """Crops `[B, 480, 480, 3]` and their intrinsics -> outputs `[B, ...]`; all pixels are those of the crops."""
@@ -152,7 +158,7 @@ class _Line:
                    "keypoint_confidence": landmarks.confidence}
         return {name: values[:count] for name, values in outputs.items()}
 
-    def _find_eagerly(self, image, camera_, most):
+    def _find_eagerly(self, image, photo_camera, most):
         """As `sightings.find_people`: whom the detector finds, at most so many."""
         boxes, scores, _ = self._detector.find(image)
         order = tf.argsort(scores, direction="DESCENDING", stable=True)
@@ -160,7 +166,7 @@ class _Line:
 
         def look(start, known):
             some = slice(start, start + most)
-            return sightings.new_people(self.look(image, camera_, boxes[some], scores[some]), known)
+            return sightings.new_people(self.look(image, photo_camera, boxes[some], scores[some]), known)
 
         def more(start, seen):
             return (start < tf.shape(scores)[0]) & (tf.shape(seen.scores)[0] < most)
@@ -173,25 +179,26 @@ class _Line:
         _, seen = tf.while_loop(more, step, [most, seen], shape_invariants=[tf.TensorShape([]), shapes])
         return tf.nest.map_structure(lambda values: values[:most], seen)
 
-    def _look_eagerly(self, image, camera_, boxes, scores):
+    def _look_eagerly(self, image, photo_camera, boxes, scores):
         """`Sightings` in boxes, whomever they show."""
-        seen = sightings.look(self._sensing.find_landmarks, image, camera_, _some(boxes), _some(scores))
+        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, _some(boxes), _some(scores))
         return tf.nest.map_structure(lambda values: values[:tf.shape(scores)[0]], seen)
 
-    def _people(self, seen, camera_, num_stages):
-        some = tf.nest.map_structure(_some, (seen.landmarks, seen.intrinsics, camera_))
+    def _people(self, seen, photo_camera, num_stages):
+        some = tf.nest.map_structure(_some, (seen.landmarks, seen.intrinsics, photo_camera))
         outputs = {name: values[:tf.shape(seen.scores)[0]] for name, values in self._solve(*some, num_stages).items()}
         return {"box": seen.boxes, "score": seen.scores, "detected_keypoints2d": seen.keypoints,
                 "keypoint_confidence": seen.landmarks.confidence, **outputs}
 
-    def _solve_eagerly(self, landmarks, crop_intrinsics, camera_, num_stages):
-        """Evidence of N crops to bodies: dict of `[N, ...]`; `camera_` `[N, 4]` float64 projects `keypoints2d`."""
+    def _solve_eagerly(self, landmarks, crop_intrinsics, photo_camera, num_stages):
+        """Evidence of N crops to bodies: dict of `[N, ...]`; `photo_camera` `[N, 4]` float64 projects `keypoints2d`."""
         hund, count = self._hund, tf.shape(crop_intrinsics)[0]
         summary = summarize(self._sensing.describe(landmarks, crop_intrinsics))
         context, packed = hund.context_encoder(summary, hund.codec.initial(count))
         report, cell = hund.objective(packed, summary), hund.neural_descent.cell
-        states = tf.TensorArray(tf.float32, num_stages + 1, element_shape=[None, hund.codec.size], infer_shape=False).write(0, packed)
-        losses = tf.TensorArray(tf.float32, num_stages + 1, element_shape=[None], infer_shape=False).write(0, report.loss)
+        states, losses = (
+            tf.TensorArray(tf.float32, num_stages + 1, element_shape=shape, infer_shape=False).write(0, first)
+            for shape, first in (([None, hund.codec.size], packed), ([None], report.loss)))
 
         def step(i, packed, memory, feedback, states, losses):
             packed, memory = cell(packed, memory, feedback, context)
@@ -204,6 +211,6 @@ class _Line:
         state = hund.codec.unpack(packed, crop_intrinsics, CROP_SIZE)
         body = hund.body(state, mesh="full")
         return {"vertices": body.vertices, "joints3d": body.joints, "keypoints3d": body.keypoints,
-                "keypoints2d": camera.project(tf.cast(body.keypoints, tf.float64), camera_),
+                "keypoints2d": camera.project(tf.cast(body.keypoints, tf.float64), photo_camera),
                 "joint_rotations": body.joint_rotations, **state._asdict(),
                 "stage_states": tf.transpose(states.stack(), [1, 0, 2]), "stage_losses": tf.transpose(losses.stack(), [1, 0])}

@@ -116,9 +116,11 @@ class MultitaskCNN(keras.Model):
         """As that of `keras.Model`. An .h5 file lists frozen weights last; here it is that of a network without frozen ones."""
         frozen = [layer for layer in self.trunk.layers if not layer.trainable]
         self.freeze_trunk(0)
-        super().save_weights(*args, **kwargs)
-        for layer in frozen:
-            layer.trainable = False
+        try:
+            super().save_weights(*args, **kwargs)
+        finally:
+            for layer in frozen:
+                layer.trainable = False
 
     def get_config(self):
         return {"name": self.name, "batch_statistics": self.batch_statistics}

@@ -7,6 +7,7 @@ from typing import Optional, Tuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 MEBIBYTE = 2**20
+MAX_MESSAGE_MB = 300  # raw pixels of the largest photo, hund_tf.images.MAX_PIXELS x 3 bytes, are 286
 _WRAPPED = {"max_batch_size": "Int64Value", "batch_timeout_micros": "Int64Value", "max_enqueued_batches": "Int64Value",
             "num_batch_threads": "Int64Value", "thread_pool_name": "StringValue"}
 
@@ -74,7 +75,7 @@ class ServerSettings:
     poll: float = 2.0
     grace: float = 30.0
     rest_timeout: float = 60.0
-    max_message_bytes: int = 64 * MEBIBYTE
+    max_message_bytes: int = MAX_MESSAGE_MB * MEBIBYTE
     tls_cert: Optional[str] = None
     tls_key: Optional[str] = None
     tls_client_ca: Optional[str] = None

@@ -163,6 +163,8 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
         ValueError: if records lack what there is to learn from, see `dataset`, or the run began with other settings.
     """
     runs.check_unfinished(run_dir, WEIGHTS)
+    if frozen_stages and start_from is None and trunk_weights is None:
+        raise ValueError("`frozen_stages` needs `start_from` or `trunk_weights`: random stages must learn. Received: neither.")
     features_of = None if segmentation is None or crop_side != CROP_SIZE else weights_sha256(segmentation)
     runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
                learning_rate=learning_rate, ema=ema, records=_as_kept(paths, run_dir), coding=coding, crop_side=crop_side,
@@ -176,7 +178,7 @@ def train_sensing(paths, validation, run_dir, coding, epochs=50, steps_per_epoch
     common = dict(coding=coding, batch_size=batch_size, segmentation=segmentation, crop_side=crop_side)
     batches = dataset(paths, seed=seed, start=epoch * steps_per_epoch + step, **common)
     if not batch_statistics and epoch + step == 0:
-        first = dataset(paths, seed=seed, **{**common, "batch_size": max(batch_size, _STATISTICS_BATCH)})
+        first = dataset(paths, seed=seed, **{**common, "batch_size": _STATISTICS_BATCH})
         estimate_statistics(model, (crops for crops, _ in first.take(_STATISTICS_BATCHES)))
     model.freeze_trunk(frozen_stages)
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))

@@ -17,7 +17,8 @@ def main(arguments=None):
     """Runs the pipeline and tells what it did; returns the exit code."""
     logging.basicConfig(level=logging.WARNING)
     settings, beam_arguments = options.parse(arguments)
-    before, threading.excepthook = threading.excepthook, _end_if_a_worker_was_killed
+    before = threading.excepthook
+    threading.excepthook = lambda error: _end_if_a_worker_was_killed(error, before)
     try:
         summary = pipeline.run(settings, beam_arguments)
     except (ValueError, FileNotFoundError) as error:
@@ -33,9 +34,9 @@ def main(arguments=None):
     return EXIT_BAD_INPUT if summary.dead_letters else EXIT_OK
 
 
-def _end_if_a_worker_was_killed(error):
+def _end_if_a_worker_was_killed(error, tell):
     """Beam's runner of local processes would wait for ever for one that was killed; the thread that minds it tells."""
-    threading.__excepthook__(error)
+    tell(error)
     if isinstance(error.exc_value, RuntimeError) and str(error.exc_value).startswith("Worker subprocess exited"):
         print("serving.batch: a worker process was killed. The shards finished so far are kept: the same command does the others.",
               file=sys.stderr, flush=True)
