@@ -82,7 +82,7 @@ def _import_serving_api():
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
         raise ImportError("An export needs tensorflow-serving-api, for warm-up requests. Received: "
-                          f"{error}. Remedy: pip install "hund-tf[serve]", or -e ".[serve]" in a checkout.") from error
+                          f"{error}. Remedy: pip install 'hund-tf[serve]' (in a checkout -e '.[serve]').") from error
     return predict_pb2, prediction_log_pb2
 
 

@@ -50,6 +50,7 @@ def test_a_folder_that_serves(made, capsys):
     extra = folder / "assets.extra"
     assert HundConfig.from_dict(json.loads((extra / "preset" / "config.json").read_text()))
     assert {"body.md", "sensing.md", "presets.md", "body_CC0.txt"} <= set(os.listdir(extra / "licences"))
+    assert "Apache License" in (extra / "licences" / "hund_tf_Apache-2.0.txt").read_text()
     assert os.listdir(made / "people") == ["1"]  # nothing half-made beside it
 
 
@@ -60,6 +61,19 @@ def test_versions_go_up_and_are_never_replaced(made, capsys, monkeypatch):
     assert sorted(os.listdir(made / "hund")) == ["1", "2", "7", "8"]
     assert run("--version", "7") == 2
     assert "A version must be new" in capsys.readouterr().err
+
+
+def test_a_model_config_keeps_what_is_in_it(made, monkeypatch):
+    monkeypatch.setattr(tf.saved_model, "save", lambda module, folder, **settings: os.makedirs(folder))
+    for name in ("a", "b", "a"):
+        saved_model.export("body", str(made), name=name)
+    path = made / "models.config"
+    config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+    assert [c.name for c in config.model_config_list.config] == ["a", "b"]
+    config.model_config_list.config[0].version_labels["stable"] = 1  # as a user may
+    path.write_text(text_format.MessageToString(config))
+    saved_model.export("body", str(made), name="a")
+    assert text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig()) == config
 
 
 def test_what_fails_leaves_nothing(made, monkeypatch):
