@@ -21,7 +21,13 @@ def main(folder, photo, out):
         "serving_default": signatures["serving_default"](image_bytes=tf.constant([encoded, tf.io.encode_png(image[:300]).numpy()])),
         "reconstruct": signatures["reconstruct"](image=image, intrinsics=unknown, max_people=tf.constant(2), num_stages=tf.constant(3)),
         "describe": signatures["describe"]()}
-    np.savez(out, image=image, **{f"{name}/{key}": value for name, answer in answers.items() for key, value in answer.items()})
+    np.savez(out, image=image, **{
+        f"{name}/{key}": _plain(value) for name, answer in answers.items() for key, value in answer.items()})
+
+
+def _plain(value):
+    """Strings of a fixed length: NumPy would pickle others."""
+    return np.asarray(value.numpy()).astype("S") if value.dtype == tf.string else value.numpy()
 
 
 if __name__ == "__main__":
