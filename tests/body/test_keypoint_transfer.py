@@ -53,6 +53,7 @@ def errors_mm(body, given, wanted):
 
 
 # docs/bodies.md quotes these bounds.
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh, vertex_count, fingers, mean_mm, worst_mm", [
     ("full", None, True, 1, 10), ("full", None, False, 3, 15), ("low", None, True, 2.5, 25),
     ("full", 6000, True, 2, 10), ("full", 6000, False, 4, 15)])

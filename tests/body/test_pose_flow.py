@@ -56,6 +56,7 @@ def test_log_density_has_the_volume_of_the_jacobian(seed):
     np.testing.assert_allclose(flow.log_prob(tf.constant(rotations.numpy())), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_packaged_flow_has_the_volume_of_its_jacobian(flows):
     theta = tf.constant(codes(126, 2))
     with tf.GradientTape(persistent=True) as tape:

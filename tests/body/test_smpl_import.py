@@ -204,6 +204,7 @@ def test_codes_that_the_model_lacks_do_nothing(imported):
     assert np.all(template_of_smpl.meshes["full"].expression == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("kind", ["smplx", "smpl"])
 def test_imported_bodies_take_the_networks_codes_in_a_graph(imported, kind, compiled):
@@ -218,6 +219,7 @@ def test_imported_bodies_take_the_networks_codes_in_a_graph(imported, kind, comp
     np.testing.assert_allclose(body.rotations_from_theta(body.theta_from_rotations(local)), local, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_landmarks_of_smplx_files_are_the_face_points(models, tmp_path):
     rng = np.random.default_rng(7)
     faces, weights = rng.integers(0, F, 51), rng.dirichlet([1, 1, 1], 51)
@@ -355,6 +357,7 @@ def test_output_must_be_an_npz(tmp_path):
         smpl_import.import_body("model.npz", str(tmp_path / "body.obj"))
 
 
+@pytest.mark.slow
 def test_larger_meshes_need_the_package_that_makes_them_coarse(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "fast_simplification", None)
     model = read_arrays_of(models["smpl"])

@@ -91,6 +91,7 @@ def test_saved_model_in_a_fresh_process(name, read_elsewhere):
             close(found[f"slope_{key}"], slope)
 
 
+@pytest.mark.slow
 def test_two_replicas_agree_with_one():
     done = subprocess.run([sys.executable, HERE / "replicas.py", HERE, ROOT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -18,6 +18,7 @@ def known_state(frames, seed=0):
     return ModelState(*(tf.constant(x, tf.float32) for x in state))
 
 
+@pytest.mark.slow
 def test_joints_of_a_person_are_found_again(body, fitter):
     state = known_state(2)
     names, sites = points.sites_of_set(body, "smpl24")

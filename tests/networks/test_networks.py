@@ -58,6 +58,7 @@ def test_stages_share_one_cell():
     assert len(descent.trainable_variables) == before
 
 
+@pytest.mark.slow
 def test_descent_learns_to_minimise():
     tf.random.set_seed(0)
     descent = NeuralDescent(DescentCell(3, units=16), quadratic, num_stages=5)

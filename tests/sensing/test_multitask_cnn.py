@@ -49,6 +49,7 @@ def test_frozen_stages_are_counted_from_the_first(cnn):
         cnn.freeze_trunk(6)
 
 
+@pytest.mark.slow
 def test_weights_of_a_frozen_network_are_a_file_like_any(cnn, tmp_path):
     path = str(tmp_path / "frozen.h5")
     cnn.freeze_trunk(4)

@@ -94,6 +94,7 @@ def test_batch_equals_one_by_one(name):
         np.testing.assert_allclose(values[1], second[output][0], rtol=1e-3, atol=1e-4 * float(tf.reduce_max(abs(values))))
 
 
+@pytest.mark.slow
 def test_onednn_does_not_crash():
     """A segmentation fault would end pytest, so the networks that provoked one run in a process of their own."""
     code = (

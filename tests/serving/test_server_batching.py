@@ -123,8 +123,8 @@ def test_overload_is_told_at_once(ask, signature, name, value):
 
 def test_deadline_in_the_queue_is_dropped_and_not_run(ask):
     running, caller = ask(max_enqueued_batches=1)
-    busy = occupy(running, caller)
-    late = caller.start("slow", steps=FOR_EVER, timeout=0.1)
+    busy = occupy(running, caller, 5 * LONG)  # beyond the deadline of the next
+    late = caller.start("slow", steps=FOR_EVER, timeout=1.0)  # long enough to be seen waiting
     queued(running, 1)
     assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     queued(running, 0)  # its place is free before its turn comes

@@ -44,6 +44,7 @@ def process(base):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_serves_and_drains_at_sigterm(process):
     running, line = process()
     found = re.fullmatch(r"hund: serving hund version 1 on (127\.0\.0\.1:\d+) \(gRPC\), (127\.0\.0\.1:\d+) \(REST\)\n", line)

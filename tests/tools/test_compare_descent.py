@@ -64,6 +64,7 @@ def one_step(objective, start, iterations, scale):
     return lbfgs.Minimum(start, loss, iterations, iterations, loss > 0)
 
 
+@pytest.mark.slow
 def test_courses_and_times_of_all_methods(compare, monkeypatch, capsys):
     monkeypatch.setattr(lbfgs, "minimize", one_step)
     names = ["HUND", "L-BFGS, A-pose", "L-BFGS, s_0", "HUND(2) + L-BFGS"]

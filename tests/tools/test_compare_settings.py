@@ -74,6 +74,7 @@ def fixture_eagerly():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.slow
 def test_variants_are_measured_and_a_seed_repeats_them(compare, eagerly, capsys):
     found = compare("--only", "3 stages", "without F")
     assert (found["steps"], found["batch_size"]) == (2, 2) and list(found["results"]) == ["3 stages", "without F"]

@@ -162,6 +162,7 @@ def train(body, paths, folder, start, **settings):
                                  crop_side=64, learning_rate=3e-3, batch_statistics=False, start_from=start, tensorboard=False, **settings)
 
 
+@pytest.mark.slow
 def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, monkeypatch):
     """Cut off in its second epoch and started again, a run ends once, and its loss has fallen."""
     steps = []
@@ -184,6 +185,7 @@ def test_learns_and_goes_on_where_it_was_cut_off(body, paths, start, tmp_path, m
         train(body, paths, tmp_path, start)
 
 
+@pytest.mark.slow
 def test_frozen_stages_keep_weights_and_the_others_learn(body, paths, start, tmp_path):
     """Statistics of all stages are those of the first crops."""
     train(body, paths, tmp_path, start, frozen_stages=4)
