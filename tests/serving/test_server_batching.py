@@ -123,7 +123,7 @@ def test_overload_is_told_at_once(ask, signature, name, value):
 
 def test_deadline_in_the_queue_is_dropped_and_not_run(ask):
     running, caller = ask(max_enqueued_batches=1)
-    busy = occupy(running, caller, 5 * LONG)  # beyond the deadline of the next
+    busy = occupy(running, caller, np.int32(5 * LONG))  # beyond the deadline of the next
     late = caller.start("slow", steps=FOR_EVER, timeout=1.0)  # long enough to be seen waiting
     queued(running, 1)
     assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
