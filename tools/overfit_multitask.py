@@ -23,7 +23,7 @@ from hund_tf.training import record_files, renders, sensing
 
 GOAL_PX, GOAL_IOU = 2.0, 0.9
 _PASSES = 10  # over the renders, between validations and checkpoints
-_PARTS = {  # crop side, and how it is learned; the rate of the second was chosen among five, that of the first is usual
+_PARTS = {  # crop side, and how it is learned; rates: the usual one, and one between the two best of four on a copy (docs/training.md)
     "small": (160, {"batch_size": 8, "learning_rate": 1e-3}),
     "large": (heatmaps.CROP_SIZE, {"batch_size": 1, "learning_rate": 5e-4, "batch_statistics": False, "frozen_stages": 4}),
 }
