@@ -23,7 +23,8 @@ from hund_tf.training import record_files, renders, sensing
 
 GOAL_PX, GOAL_IOU = 2.0, 0.9
 _PASSES = 10  # over the renders, between validations and checkpoints
-_PARTS = {  # crop side, and how it is learned; rates: the usual one, and one between the two best of four on a copy (docs/training.md)
+# Crop side, and how it is learned. Rates: the usual one, and one between the two best of four on a copy (docs/training.md).
+_PARTS = {
     "small": (160, {"batch_size": 8, "learning_rate": 1e-3}),
     "large": (heatmaps.CROP_SIZE, {"batch_size": 1, "learning_rate": 5e-4, "batch_statistics": False, "frozen_stages": 4}),
 }
@@ -45,7 +46,8 @@ def main():
         finished = os.path.join(folder, sensing.WEIGHTS)
         if not os.path.exists(finished):
             sensing.train_sensing(paths, paths, folder, coding=body.coding, epochs=epochs, seed=args.seed, crop_side=side,
-                                  steps_per_epoch=_PASSES * args.renders // settings["batch_size"], start_from=weights, **settings)
+                                  steps_per_epoch=_PASSES * args.renders // settings["batch_size"], start_from=weights,
+                                  **settings)
         weights = finished
     figures = measure(multitask_cnn.new(weights), sensing.dataset(paths, body.coding, 8, shuffle=False))
     figures["reached"] = bool(figures["mean_px"] < GOAL_PX and figures["mean_iou"] > GOAL_IOU)
