@@ -41,7 +41,7 @@ def add_serve(commands):
     add("--batch-timeout-micros", type=cli_values.count(0), metavar="N",
         help="how long a request waits for others to run with (default: 0)")
     add("--queue", type=cli_values.count(1), metavar="N",
-        help="batches that may wait for each signature, more are refused (default: 64)")
+        help="batches that may wait for each signature, more are refused (default: 16)")
     add("--threads", type=cli_values.count(1), metavar="N", help="runs at one time (default: number of cores, at most 4)")
     add("--poll", type=_seconds, default=2.0, metavar="SECONDS",
         help="how often to look for new versions; 0: never (default: %(default)g)")

@@ -31,7 +31,7 @@ from hund_tf.client.requests import CROP_SIZE
 
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(images.__file__)), "assets", "samples", "street.jpg")
 UNITS = {"reconstruct_crops": "people", "serving_default": "photos", "reconstruct": "photos"}
-_OVERLOAD_CLIENTS = 256  # four times the batches that may wait by default; merged ones have up to 32 requests each
+_OVERLOAD_CLIENTS = 256  # more than wait by default: 16 batches of rows that came together
 
 
 def main(arguments=None):

@@ -8,7 +8,7 @@ from hund_tf import arguments
 from hund_tf.export import photo_bytes, rules
 from hund_tf.geometry import camera
 from hund_tf.networks.context_encoder import summarize
-from hund_tf.sensing import people, sightings
+from hund_tf.sensing import sightings
 from hund_tf.sensing.crops import CROP_SIZE
 
 MAX_PEOPLE = 8  # whom `serving_default` gives back at most, unless the export says otherwise
@@ -164,19 +164,19 @@ class _Line:
         order = tf.argsort(scores, direction="DESCENDING", stable=True)
         boxes, scores = tf.gather(boxes, order), tf.gather(scores, order)
 
-        def look(start, known):
-            some = slice(start, start + most)
-            return sightings.new_people(self.look(image, photo_camera, boxes[some], scores[some]), known)
-
         def more(start, seen):
             return (start < tf.shape(scores)[0]) & (tf.shape(seen.scores)[0] < most)
 
         def step(start, seen):
-            return start + most, tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), seen, look(start, seen.looks))
+            some = slice(start, start + most)
+            new = sightings.new_people(self.look(image, photo_camera, boxes[some], scores[some]), seen.looks)
+            return start + most, tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), seen, new)
 
-        seen = look(0, people.nobody())
-        shapes = tf.nest.map_structure(lambda values: tf.TensorShape([None]).concatenate(values.shape[1:]), seen)
-        _, seen = tf.while_loop(more, step, [most, seen], shape_invariants=[tf.TensorShape([]), shapes])
+        # one look in the graph, whose first run takes the longer the larger it is
+        kinds = self.look.get_concrete_function().structured_outputs
+        nobody = tf.nest.map_structure(lambda kind: tf.zeros([0, *kind.shape[1:]], kind.dtype), kinds)
+        _, seen = tf.while_loop(more, step, [0, nobody], shape_invariants=[
+            tf.TensorShape([]), tf.nest.map_structure(lambda kind: kind.shape, kinds)])
         return tf.nest.map_structure(lambda values: values[:most], seen)
 
     def _look_eagerly(self, image, photo_camera, boxes, scores):

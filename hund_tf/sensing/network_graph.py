@@ -9,14 +9,16 @@ import tensorflow as tf
 
 from hund_tf.sensing.network_operators import OPERATORS
 
+_LARGE = 2**14  # numbers
 ASSETS = pathlib.Path(__file__).resolve().parents[1] / "assets" / "sensing"
 
 
 class NetworkGraph(tf.Module):
-    """One imported network; its weights are float32 constants.
+    """One imported network; its weights are float32.
 
-    Constants load three times as fast as variables, and a SavedModel holds a captured constant once, whatever
-    number of signatures reads it.
+    Large ones are variables: a session that serves an export copies captured constants with every graph it prepares (five
+    signatures then take 4.7 GB in place of 1.8). Small ones are constants of the graph itself: whatever is captured
+    passes through every loop and condition around it, several nodes each time.
 
     Letters: B batch, H, W, C as in `input_shape`.
 
@@ -47,10 +49,13 @@ class NetworkGraph(tf.Module):
                              f"too many: {sorted(set(weights) - wanted)}.")
         # as text: TensorFlow wraps and tracks every dict and list of an attribute, which takes longer than reading them
         self._operations = json.dumps(operations)
-        self._weights = {k: tf.constant(v, tf.float32) for k, v in weights.items()}
+        self._large = {k: tf.Variable(v, trainable=False, dtype=tf.float32, name=k)
+                       for k, v in weights.items() if v.size >= _LARGE}
+        self._small = {k: np.asarray(v, np.float32) for k, v in weights.items() if v.size < _LARGE}
 
     def __call__(self, images):
-        values = {**self._weights, "x": tf.ensure_shape(images, self.input_shape)}
+        values = {**self._large, **{k: tf.constant(v) for k, v in self._small.items()},
+                  "x": tf.ensure_shape(images, self.input_shape)}
         for operation in json.loads(self._operations):
             inputs = [values[i] for i in operation["inputs"]]
             values[operation["output"]] = OPERATORS[operation["kind"]](inputs, operation)

@@ -1,15 +1,19 @@
-"""The folder of a SavedModel in, its signatures as callables out. Runs in a session, as TensorFlow Serving does."""
+"""The folder of a SavedModel in, its signatures as callables out. Runs in a session, as TensorFlow Serving does.
+
+A session prepares a graph for each set of outputs at its first run, which takes longer than many runs do. So all outputs
+of a signature are always made, and what was not asked for is dropped.
+"""
 
 import logging
 import os
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import rewriter_config_pb2
 
 from hund_tf.serving import errors, signatures
 from hund_tf.serving.users import Users
 
-MAX_COMBINATIONS = 16  # sets of outputs a signature runs pruned for; the session keeps a graph of each
 _TAGS = ["serve"]
 _LOG = logging.getLogger(__name__)
 
@@ -31,10 +35,8 @@ class Servable:
 
     def __init__(self, folder, version):
         self.folder, self.version, self.users = folder, version, Users()
-        config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-        config.gpu_options.allow_growth = True
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config())
         try:
             with graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(self._session, _TAGS, os.fspath(folder))
@@ -44,7 +46,7 @@ class Servable:
         graph.finalize()
         self.definitions = {name: definition for name, definition in loaded.signature_def.items()
                             if not name.startswith("__saved_model")}  # those that TensorFlow keeps for itself
-        self._signatures, self._combinations = {}, {}
+        self._signatures = {}
         for name, definition in self.definitions.items():
             self._signatures[name] = signature = signatures.from_definition(name, definition)
             if signature is None:
@@ -74,31 +76,28 @@ class Servable:
         Raises:
             RequestError: with TensorFlow's code and message.
         """
-        known = self._combinations.setdefault(signature.name, set())
-        if wanted not in known:
-            if len(known) < MAX_COMBINATIONS:
-                known.add(wanted)
-            else:
-                wanted_of_run = tuple(sorted(signature.outputs))
-                outputs = self._run(signature, feeds, wanted_of_run, timeout)
-                return {name: outputs[name] for name in wanted}
-        return self._run(signature, feeds, wanted, timeout)
+        options = None
+        if timeout is not None:
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000)))
+        try:
+            outputs = self._session.run({name: port.tensor for name, port in signature.outputs.items()},
+                                        {port.tensor: feeds[name] for name, port in signature.inputs.items()}, options=options)
+        except tf.errors.OpError as error:
+            raise errors.from_tensorflow(error) from None
+        return {name: _array(outputs[name]) for name in wanted}
 
     def close(self):
         """Frees the variables; nobody may run it any more."""
         self._session.close()
         self._session = None  # what it holds is freed when the last reference goes
 
-    def _run(self, signature, feeds, wanted, timeout):
-        options = None
-        if timeout is not None:
-            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000)))
-        try:
-            outputs = self._session.run({name: signature.outputs[name].tensor for name in wanted},
-                                        {port.tensor: feeds[name] for name, port in signature.inputs.items()}, options=options)
-        except tf.errors.OpError as error:
-            raise errors.from_tensorflow(error) from None
-        return {name: _array(value) for name, value in outputs.items()}
+
+def session_config():
+    """`ConfigProto` of a session: memory of GPUs as needed, one round of graph rewriting, since a second one gains nothing."""
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    config.gpu_options.allow_growth = True
+    config.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    return config
 
 
 def _array(value):

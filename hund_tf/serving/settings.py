@@ -31,7 +31,7 @@ class Batching:
 
     max_batch_size: int = 32
     batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 64
+    max_enqueued_batches: int = 16
     num_batch_threads: int = dataclasses.field(default_factory=lambda: min(4, os.cpu_count() or 1))
     allowed_batch_sizes: Tuple[int, ...] = ()
 

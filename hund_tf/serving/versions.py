@@ -10,6 +10,7 @@ from typing import NamedTuple
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
+from hund_tf.clock import Clock
 from hund_tf.serving import errors, warmup
 from hund_tf.serving.servable import Servable
 
@@ -111,7 +112,7 @@ class Versions:
         self.states[version] = VersionState(LOADING)
         self.loading = True
         try:
-            servable, count = await self._on_thread(_load_and_warm, folder, version)
+            servable, said = await self._on_thread(_load_and_warm, folder, version)
         except Exception as error:  # whatever a broken folder brings about, the old version serves on
             code = getattr(error, "code", grpc.StatusCode.UNKNOWN)
             message = f"{type(error).__name__}: {error}" if not isinstance(error, errors.RequestError) else f"warm-up: {error}"
@@ -121,7 +122,7 @@ class Versions:
             return None
         finally:
             self.loading = False
-        _LOG.info("version %d: loaded, %d warm-up requests", version, count)
+        _LOG.info("version %d: %s", version, said)
         return servable
 
     def _take_over(self, servable):
@@ -181,12 +182,16 @@ def _content(folder):
 
 
 def _load_and_warm(folder, version):
+    clock = Clock()
     servable = Servable(folder, version)
+    clock.lap("load")
     try:
-        return servable, warmup.replay(servable)
+        count = warmup.replay(servable)  # one by one: a session prepares one graph at a time
     except BaseException:
         servable.close()
         raise
+    clock.lap("warm-up")
+    return servable, "loaded in {load:.1f} s, {0} warm-up requests in {warm-up:.1f} s".format(count, **clock.laps)
 
 
 def _free(servable):

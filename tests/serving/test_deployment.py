@@ -144,6 +144,14 @@ def test_batching_parameters_hold_the_published_rules():
         text_format.Parse("max_size { value: 1 }", BatchingParameters())
 
 
+def test_session_config_is_that_of_the_embedded_server():
+    from tensorflow.core.protobuf import config_pb2
+
+    from hund_tf.serving.servable import session_config
+
+    assert read_text("session.config", config_pb2.ConfigProto).graph_options == session_config().graph_options
+
+
 def test_dockerfile_takes_both_images_and_copies_what_its_flags_name(dockerfile, model):
     instructions, environment, image = dockerfile
     assert ("ARG", "TAG=2.15.1") in instructions and image == "tensorflow/serving:2.15.1"
