@@ -94,9 +94,7 @@ def _add_reconstruct(commands):
                         help="L-BFGS iterations on the same loss after the stages; seconds a photo (default: none)")
     parser.add_argument("--preset", metavar="NAME",
                         help=f"networks to use: a name from `hund presets` or a folder (default: {_PRESET})")
-    parser.add_argument("--server", metavar="HOST:PORT[,HOST:PORT]",
-                        help="a server of a hund export (TF Serving, `hund serve`) in place of networks on this machine; "
-                             "several take turns, and stand in for one that fails. Without --preset, --refine, --distortion")
+    cli_remote.add_options(parser)
     parser.set_defaults(run=_reconstruct)
 
 
@@ -149,7 +147,7 @@ def _reconstruct(options):
         except OSError as error:
             return _fail(f"--output must be a folder that can be made and written to. Received: {options.output!r} ({error}).")
         try:
-            model = cli_remote.connect(options.server) if options.server else _load(options.preset)
+            model = cli_remote.connect(options) if options.server else _load(options.preset)
         except cli_remote.NoServer as error:
             return _fail(str(error), EXIT_FAILED)
         except (FileNotFoundError, ValueError, ImportError) as error:
@@ -214,8 +212,9 @@ def _one(options, model, photo, path, stem):
 
 def _complaint(options, paths, stems):
     """A sentence if the options do not fit together, else None."""
-    if options.server is not None and cli_remote.complaint(options):
-        return cli_remote.complaint(options)
+    unfit = cli_remote.complaint(options)
+    if unfit:
+        return unfit
     if options.boxes and len(paths) != 1:
         return f"--box must go with exactly one photo. Received: {len(paths)} photos."
     if os.path.exists(options.output) and not os.path.isdir(options.output):

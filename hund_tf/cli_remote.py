@@ -1,16 +1,18 @@
 """A running server in the place of local networks, for `hund reconstruct --server`; TensorFlow is not loaded."""
 
+import os
 import time
 from typing import NamedTuple
 
 import numpy as np
 
-from hund_tf import arguments
+from hund_tf import arguments, cli_values
 from hund_tf.results import Person, Reconstruction
 
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
 _LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
                ("distortion", "an export takes photos of lenses that do not bend"))
+_REMOTE_ONLY = ("server_model", "server_timeout", "server_tls", "server_ca", "server_cert", "server_key")
 
 
 class NoServer(Exception):
@@ -74,8 +76,26 @@ class RemoteModel:
         return Person(**{**row, "score": float(row["score"]), "state": state, "faces": self._faces})
 
 
+def add_options(parser):
+    """Adds --server, and what belongs to it, to the options of a command."""
+    add = parser.add_argument_group("a server in place of networks on this machine").add_argument
+    add("--server", metavar="HOST:PORT[,HOST:PORT]",
+        help="of a hund export (TF Serving, `hund serve`); several take turns, and stand in for one that fails. Without "
+             "--preset, --refine, --distortion")
+    add("--server-model", metavar="NAME", help="the model's name there (default: hund)")
+    add("--server-timeout", type=cli_values.between(0, 1e6), metavar="SECONDS",
+        help="for a photo, with all tries (default: 60)")
+    add("--server-tls", action="store_true", default=None, help="speak TLS; each of the three files below says so too")
+    add("--server-ca", metavar="FILE", help="PEM certificates to check the server's against (default: those of gRPC)")
+    add("--server-cert", metavar="FILE", help="PEM certificate of this client, for mutual TLS; with --server-key")
+    add("--server-key", metavar="FILE", help="PEM key of it")
+
+
 def complaint(options):
-    """A sentence if the options do not go with `--server`, else None."""
+    """A sentence if the options do not go with `--server`, or not without, else None."""
+    if options.server is None:
+        alone = [f"--{name.replace('_', '-')}" for name in _REMOTE_ONLY if getattr(options, name) is not None]
+        return f"{alone[0]} must go with --server. Received: {alone[0]} alone." if alone else None
     for name, reason in _LOCAL_ONLY:
         if getattr(options, name):
             return f"--{name} must not go with --server: {reason}. Received: both."
@@ -89,20 +109,33 @@ def complaint(options):
         checked_addresses(options.server)
     except ValueError as error:
         return f"--server: {error}"
+    if (options.server_key is None) != (options.server_cert is None):
+        return f"--server-cert and --server-key must come together. Received: {options.server_cert} and {options.server_key}."
+    for path in _tls_files(options):
+        if path is not None and not os.path.isfile(path):
+            return f"A file of --server-ca, --server-cert or --server-key must exist. Received: {path}."
     return None
 
 
-def connect(addresses):
-    """`RemoteModel` of the servers at "HOST:PORT[,HOST:PORT]".
+def _tls_files(options):
+    return options.server_ca, options.server_key, options.server_cert
+
+
+def connect(options):
+    """`RemoteModel` of the servers that the options name.
 
     Raises:
         NoServer: if none can be reached, or what it serves is no hund export.
     """
-    from hund_tf.client import HundClient, HundServerError
+    from hund_tf.client import HundClient, HundServerError, TlsOptions
+    from hund_tf.client.client import TIMEOUT_S
 
-    client = HundClient(addresses)
+    files = _tls_files(options)
+    tls = TlsOptions(*files) if options.server_tls or any(files) else None
+    client = HundClient(options.server, timeout=options.server_timeout or TIMEOUT_S, tls=tls,
+                        model=options.server_model or "hund")
     try:
         return RemoteModel(client)
-    except HundServerError as error:
+    except (HundServerError, ValueError) as error:
         client.close()
         raise NoServer(f"--server must be a server of a hund export that can be reached. Received: {error}") from None

@@ -1,6 +1,6 @@
-"""Measures speed: the body and the rasterizer beside their peers, then one photo from a cold start and part by part.
+"""Measures speed: the body and the rasterizer beside their peers, one photo from a cold start and part by part, an export.
 
-    python tools/benchmark.py [PHOTO] [--part geometry|photo] [--max-people 1] [--repeats 20] [--json FILE]
+    python tools/benchmark.py [PHOTO] [--part geometry|photo|export] [--max-people 1] [--repeats 20] [--json FILE]
 
 The peers of the body are PyTorch packages of the `benchmark` extra; without them those times stay empty.
 """
@@ -43,28 +43,31 @@ PyTorch3D's soft rasterizer on 2 cores, recorded, not measured in this run (othe
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", nargs="?", default=cli.SAMPLE, help="default: the sample photo")
-    parser.add_argument("--part", choices=("geometry", "photo"), help="default: both")
+    parser.add_argument("--part", choices=("geometry", "photo", "export"), help="default: all")
+    parser.add_argument("--export", metavar="FOLDER", help="of a version of an export of the preset; default: one is made")
     parser.add_argument("--preset", default="body")
     parser.add_argument("--max-people", type=_count, default=1, help="0: all (default: %(default)s)")
     parser.add_argument("--repeats", type=_positive, default=20)
     parser.add_argument("--no-cold", action="store_true", help="leave the cold start out")
     parser.add_argument("--json", metavar="FILE", help="also write the times here")
     options = parser.parse_args(arguments)
-    if options.part != "geometry" and not os.path.isfile(options.photo):
+    if options.part in (None, "photo") and not os.path.isfile(options.photo):
         parser.error(f"PHOTO must be a file. Received: {options.photo}")
     command = "python tools/benchmark.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     print(f"`{command.strip()}` on {_machine()}\n")
     entries = []
-    if options.part != "photo":
+    if options.part in (None, "geometry"):
         missing = benchmark_peers.missing_packages()
         if missing:
             print(f"Not installed: {', '.join(missing)}. Those times stay empty; they need: {benchmark_peers.EXTRA}\n")
         entries += measure_geometry(options.repeats)
-    if options.part != "geometry":
+    if options.part in (None, "photo"):
         entries += measure_photo(options.photo, options.preset, options.max_people, options.repeats,
                                  not options.no_cold)
+    if options.part in (None, "export"):
+        entries += measure_export(options.export, options.preset, options.repeats)
     print(table(entries))
-    if options.part != "photo":
+    if options.part in (None, "geometry"):
         print(_NOTES)
         print(_RECORDED)
     if options.json:
@@ -80,6 +83,11 @@ def measure_geometry(repeats):
 def measure_photo(*arguments):
     """Entries of one photo, see `benchmark_photo.measure`."""
     return _in_new_process(_photo, *arguments)
+
+
+def measure_export(*arguments):
+    """Entries of an export, see `benchmark_export.measure`."""
+    return _in_new_process(_export, *arguments)
 
 
 def table(entries):
@@ -109,6 +117,12 @@ def _photo(*arguments):
     import benchmark_photo
 
     return benchmark_photo.measure(*arguments)
+
+
+def _export(*arguments):
+    import benchmark_export
+
+    return benchmark_export.measure(*arguments)
 
 
 def _in_new_process(function, *arguments):

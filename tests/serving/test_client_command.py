@@ -58,9 +58,10 @@ def test_files_are_those_of_local_networks(fake_server, stub_model, extra):
 
 def test_options_reach_the_server(fake_server):
     line = f"reconstruct a.png --format json --server {fake_server.address} --stages 3 --intrinsics 50,60,32,24"
-    assert cli.main([*line.split(), "--max-people", "1"]) == 0
+    assert cli.main([*line.split(), "--max-people", "1", "--server-model", "hand"]) == 0
     assert cli.main([*line.split(), "--box", "1,2,30,40", "--box", "10,2,30,40", "--max-people", "1"]) == 0
     first, second = [request for request in fake_server.requests if request.model_spec.signature_name != "describe"]
+    assert (first.model_spec.name, second.model_spec.name) == ("hand", "hund")
     assert first.model_spec.signature_name == "reconstruct" and second.model_spec.signature_name == "reconstruct_boxes"
     assert inputs(first) == {"num_stages": 3, "intrinsics": [50, 60, 32, 24], "max_people": 1}
     assert inputs(second) == {"num_stages": 3, "intrinsics": [50, 60, 32, 24], "boxes": [[1, 2, 30, 40]]}
@@ -86,7 +87,11 @@ def test_all_people_of_a_crowded_photo_are_asked_for():
     (f"--server {NOWHERE} --preset body", "--preset must not go with --server: the server has its own networks."),
     (f"--server {NOWHERE} --refine 3", "--refine must not go with --server"),
     (f"--server {NOWHERE} --distortion 0,0,0,0 --intrinsics 64,64,32,24", "--distortion must not go with --server"),
-    ("--server localhost", "--server: An address must be HOST:PORT. Received: 'localhost'."), ("--server=", "Received: ''")])
+    ("--server localhost", "--server: An address must be HOST:PORT. Received: 'localhost'."), ("--server=", "Received: ''"),
+    ("--server-timeout 5", "--server-timeout must go with --server. Received: --server-timeout alone."),
+    ("--server-tls", "--server-tls must go with --server"),
+    (f"--server {NOWHERE} --server-key a.png", "--server-cert and --server-key must come together. Received: None and a.png."),
+    (f"--server {NOWHERE} --server-ca b", "A file of --server-ca, --server-cert or --server-key must exist. Received: b.")])
 def test_what_does_not_go_with_a_server_exits_with_2(capsys, arguments, words):
     assert cli.main(["reconstruct", "a.png", *arguments.split()]) == 2
     error = capsys.readouterr().err
@@ -128,7 +133,8 @@ def test_server_that_goes_away_ends_the_work(capsys, monkeypatch):
             return outputs_of(request)
 
         server.outputs = leave
-        monkeypatch.setattr("hund_tf.client.HundClient", lambda addresses: HundClient(addresses, retries=0))
+        monkeypatch.setattr("hund_tf.client.HundClient",
+                            lambda addresses, **settings: HundClient(addresses, retries=0, **settings))
         assert cli.main(f"reconstruct a.png b.png --format json --server {server.address}".split()) == 1
         error = capsys.readouterr().err
         assert "a.png: HundUnavailableError" in error and "the server must answer; the other photos are left out." in error

@@ -5,8 +5,11 @@ import pathlib
 import subprocess
 
 import grpc
+import numpy as np
 import pytest
+from PIL import Image
 
+from hund_tf import cli
 from hund_tf.client import AsyncHundClient, HundClient, HundServerError, TlsOptions
 from tests.serving.fake_server import FOUND, PHOTO, FakeServer
 
@@ -17,7 +20,7 @@ NO_RETRIES = {"timeout": 10, "retries": 0}
 def certificates(tmp_path_factory):
     """Self-signed pairs `server.pem`, `server.key`, `client.pem`, `client.key` in a folder, by the openssl program."""
     folder = tmp_path_factory.mktemp("tls")
-    for name, host in (("server", "DNS:hund.example"), ("client", "DNS:client.example")):
+    for name, host in (("server", "DNS:hund.example,DNS:localhost"), ("client", "DNS:client.example")):
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                         "-days", "2",
                         "-subj", f"/CN={name}", "-addext", f"subjectAltName={host}", "-keyout", folder / f"{name}.key",
@@ -65,6 +68,18 @@ def test_client_certificate(tls_server, certificates):
         assert client.reconstruct(PHOTO).num_people == FOUND
     with HundClient(tls_server.address, tls=options(certificates), **NO_RETRIES) as client, pytest.raises(HundServerError):
         client.reconstruct(PHOTO)
+
+
+@pytest.mark.parametrize("tls_server", [True], indirect=True)
+def test_command(tls_server, certificates, tmp_path, capsys):
+    photo, address = str(tmp_path / "a.png"), f"localhost:{tls_server.address.rpartition(':')[2]}"
+    Image.fromarray(np.zeros([48, 64, 3], np.uint8)).save(photo)
+    line = ["reconstruct", photo, "-o", str(tmp_path / "out"), "--format", "json", "--server", address, "--server-timeout", "5"]
+    own = ["--server-cert", str(certificates / "client.pem"), "--server-key", str(certificates / "client.key")]
+    assert cli.main([*line, "--server-ca", str(certificates / "server.pem"), *own]) == 0 and (tmp_path / "out/a.json").exists()
+    for wrong in ([], ["--server-tls"], ["--server-ca", str(certificates / "server.pem")]):
+        assert cli.main([*line, *wrong]) == 1
+        assert "--server must be a server of a hund export that can be reached" in capsys.readouterr().err
 
 
 def test_incomplete_options_are_refused(certificates):

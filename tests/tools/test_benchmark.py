@@ -49,6 +49,8 @@ def stubs(monkeypatch):
     monkeypatch.setattr(benchmark, "measure_geometry", lambda repeats: lines)
     photo = [benchmark_timing.entry("photo: detection", 5.0)]
     monkeypatch.setattr(benchmark, "measure_photo", lambda *arguments: photo)
+    export = [benchmark_timing.entry("export: load", 5.0)]
+    monkeypatch.setattr(benchmark, "measure_export", lambda *arguments: export)
 
 
 def small_body():
@@ -73,7 +75,7 @@ def small_body():
 def test_json_is_a_list_of_times_and_ratios(stubs, tmp_path, capsys):
     benchmark.main(["--json", str(tmp_path / "times.json")])
     lines = json.loads((tmp_path / "times.json").read_text())
-    assert [line["name"] for line in lines] == [*NAMES, "photo: detection"]
+    assert [line["name"] for line in lines] == [*NAMES, "photo: detection", "export: load"]
     assert lines[0] == {"name": "body_forward_b32", "ours_ms": 2.0, "peer": "peer", "peer_ms": 10.0, "ratio": 5.0}
     assert lines[-1]["peer_ms"] is None and lines[-1]["ratio"] is None
     printed = capsys.readouterr().out
@@ -82,7 +84,7 @@ def test_json_is_a_list_of_times_and_ratios(stubs, tmp_path, capsys):
 
 
 def test_one_part_alone(stubs, tmp_path):
-    for part, expected in (("geometry", NAMES), ("photo", ["photo: detection"])):
+    for part, expected in (("geometry", NAMES), ("photo", ["photo: detection"]), ("export", ["export: load"])):
         benchmark.main(["--part", part, "--json", str(tmp_path / "times.json")])
         assert [line["name"] for line in json.loads((tmp_path / "times.json").read_text())] == expected
 
