@@ -14,6 +14,7 @@ from serving.batch import reading, storage
 SIGNATURE, INPUT, NUMBER = "serving_default", "image_bytes", "num_people"
 PER_PHOTO = ("intrinsics", "image_size")  # these outputs belong to the photo, the others to a person
 VERTICES = "vertices"
+_TRACES = ("Detected at", "<stack traces", "[[", "Graph execution error", "File ")
 _LEFT_OUT = ("stage_states",)  # 151 numbers a stage, of use to who mends the model alone
 
 
@@ -145,5 +146,5 @@ class ShardHandler(ModelHandler):
 def _reason(error):
     """What a TensorFlow error says, without the traces of the graph."""
     lines = [line.strip() for line in (error.message or "").splitlines()]
-    said = [line for line in lines if line and not line.startswith(("Detected at", "[[", "Graph execution error", "File "))]
+    said = [line for line in lines if line and not line.startswith(_TRACES)]
     return f"{type(error).__name__}: {said[0] if said else 'no message'}"

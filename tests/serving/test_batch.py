@@ -100,6 +100,13 @@ def expected(folder, number):
     return [(str(folder / f"p{i:02d}.png"), person) for i in range(number) for person in range(i % 4)]
 
 
+def test_reason_of_a_failure_is_a_sentence():
+    message = ("Graph execution error:\n\nDetected at node while/DecodeJpeg defined at (most recent call last):\n"
+               "<stack traces unavailable>\njpeg::Uncompress failed. Invalid JPEG data or crop window.\n\t [[{{node DecodeJpeg}}]]")
+    assert model._reason(tf.errors.InvalidArgumentError(None, None, message)) == (
+        "InvalidArgumentError: jpeg::Uncompress failed. Invalid JPEG data or crop window.")
+
+
 def test_photos_become_rows_and_bad_ones_dead_letters(tmp_path, export):
     photos = make_photos(tmp_path / "photos", 10)
     (photos / "p02.png").write_bytes((photos / "p02.png").read_bytes()[:60])  # its header is whole
