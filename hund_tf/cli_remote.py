@@ -1,6 +1,5 @@
 """A running server in the place of local networks, for `hund reconstruct --server`; TensorFlow is not loaded."""
 
-import os
 import time
 from typing import NamedTuple
 
@@ -12,7 +11,8 @@ from hund_tf.results import Person, Reconstruction
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
 _LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
                ("distortion", "an export takes photos of lenses that do not bend"))
-_REMOTE_ONLY = ("server_model", "server_timeout", "server_tls", "server_ca", "server_cert", "server_key")
+_TLS_FILES = ("server_ca", "server_key", "server_cert")  # in the order of `TlsOptions`
+_REMOTE_ONLY = ("server_model", "server_timeout", "server_tls", "server_name", *_TLS_FILES)
 
 
 class NoServer(Exception):
@@ -85,7 +85,8 @@ def add_options(parser):
     add("--server-model", metavar="NAME", help="the model's name there (default: hund)")
     add("--server-timeout", type=cli_values.between(0, 1e6), metavar="SECONDS",
         help="for a photo, with all tries (default: 60)")
-    add("--server-tls", action="store_true", default=None, help="speak TLS; each of the three files below says so too")
+    add("--server-tls", action="store_true", default=None, help="speak TLS; each of the four below says so too")
+    add("--server-name", metavar="NAME", help="that the server's certificate must have, if not that of the address")
     add("--server-ca", metavar="FILE", help="PEM certificates to check the server's against (default: those of gRPC)")
     add("--server-cert", metavar="FILE", help="PEM certificate of this client, for mutual TLS; with --server-key")
     add("--server-key", metavar="FILE", help="PEM key of it")
@@ -111,14 +112,18 @@ def complaint(options):
         return f"--server: {error}"
     if (options.server_key is None) != (options.server_cert is None):
         return f"--server-cert and --server-key must come together. Received: {options.server_cert} and {options.server_key}."
-    for path in _tls_files(options):
-        if path is not None and not os.path.isfile(path):
-            return f"A file of --server-ca, --server-cert or --server-key must exist. Received: {path}."
+    if options.server_model == "":
+        return "--server-model must be a name. Received: ''."
+    for name in _TLS_FILES:
+        if getattr(options, name) is not None:
+            try:
+                with open(getattr(options, name), "rb") as file:
+                    if b"-----BEGIN" not in file.read():
+                        raise ValueError("it holds no PEM")
+            except (OSError, ValueError) as error:
+                option = f"--{name.replace('_', '-')}"
+                return f"{option} must be a PEM file that can be read. Received: {getattr(options, name)} ({error})."
     return None
-
-
-def _tls_files(options):
-    return options.server_ca, options.server_key, options.server_cert
 
 
 def connect(options):
@@ -130,7 +135,7 @@ def connect(options):
     from hund_tf.client import HundClient, HundServerError, TlsOptions
     from hund_tf.client.client import TIMEOUT_S
 
-    files = _tls_files(options)
+    files = [getattr(options, name) for name in (*_TLS_FILES, "server_name")]
     tls = TlsOptions(*files) if options.server_tls or any(files) else None
     client = HundClient(options.server, timeout=options.server_timeout or TIMEOUT_S, tls=tls,
                         model=options.server_model or "hund")

@@ -1,6 +1,6 @@
 """Measures speed: the body and the rasterizer beside their peers, one photo from a cold start and part by part, an export.
 
-    python tools/benchmark.py [PHOTO] [--part geometry|photo|export] [--max-people 1] [--repeats 20] [--json FILE]
+    python tools/benchmark.py [PHOTO] [--part geometry|photo|export] [--max-people 1] [--export FOLDER] [--repeats 20] [--json FILE]
 
 The peers of the body are PyTorch packages of the `benchmark` extra; without them those times stay empty.
 """
@@ -53,6 +53,10 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.part in (None, "photo") and not os.path.isfile(options.photo):
         parser.error(f"PHOTO must be a file. Received: {options.photo}")
+    if options.export is not None and not os.path.isfile(os.path.join(options.export, "saved_model.pb")):
+        parser.error(f"--export must be a folder of a version, with saved_model.pb. Received: {options.export}")
+    if options.export is not None and options.part not in (None, "export"):
+        parser.error(f"--export must go with --part export, or with all parts. Received: --part {options.part}")
     command = "python tools/benchmark.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     print(f"`{command.strip()}` on {_machine()}\n")
     entries = []

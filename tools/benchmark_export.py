@@ -43,7 +43,8 @@ def _measure_folder(folder, preset, repeats):
             ask = _asked(servable, name, inputs)
             start = time.perf_counter()
             ask()
-            entries.append(entry(f"export: {name}, first after warm-up", _since(start), "then", medians({"": ask}, repeats)[""]))
+            first = _since(start)
+            entries.append(entry(f"export: {name}, first after warm-up", first, "then", medians({"": ask}, repeats)[""]))
     whole = Whole(hund_tf.load_preset(preset))
     for batch in _BATCHES:
         entries += _measure_crops(servable, whole, batch, repeats)

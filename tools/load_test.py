@@ -31,7 +31,7 @@ from hund_tf.client.requests import CROP_SIZE
 
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(images.__file__)), "assets", "samples", "street.jpg")
 UNITS = {"reconstruct_crops": "people", "serving_default": "photos", "reconstruct": "photos"}
-_OVERLOAD_CLIENTS = 256  # more than wait by default: 16 batches of rows that came together
+_OVERLOAD_CLIENTS = 256  # more than a server with --queue 4 --max-batch-size 4 lets wait
 
 
 def main(arguments=None):
@@ -226,7 +226,7 @@ def _parser():
     add = parser.add_argument
     add("--server", required=True, metavar="HOST:PORT", help="of this machine; several with commas between them")
     add("--signature", choices=sorted(UNITS), default="reconstruct_crops", help="default: %(default)s")
-    add("--clients", type=_counts, metavar="N,N", help="at the same time (default: 1,4,8; 256 to overload)")
+    add("--clients", type=_counts, metavar="N,N", help="at the same time (default: 1,4,8; 4 to soak and kill, 256 to overload)")
     add("--batch", type=_counts, metavar="N,N", help="crops or photos a request (default: 1,8,32)")
     add("--seconds", type=_positive, default=20.0, metavar="S", help="of each measurement (default: %(default)g)")
     add("--repeats", type=cli_values.count(1), default=1, help="throughput is the median of so many (default: %(default)s)")
@@ -237,7 +237,7 @@ def _parser():
     add("--soak", type=_positive, metavar="MINUTES", help="constant load, the memory of --pid watched")
     add("--pid", type=cli_values.count(1), help="process of the server")
     add("--csv", default="soak.csv", metavar="FILE", help="of --soak (default: %(default)s)")
-    add("--overload", action="store_true", help="more clients than the queue holds")
+    add("--overload", action="store_true", help="more clients than the queue holds, such as --queue 4 --max-batch-size 4")
     add("--kill", action="store_true", help="of several servers one is ended by the user")
     return parser
 

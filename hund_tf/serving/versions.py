@@ -191,7 +191,7 @@ def _load_and_warm(folder, version):
         servable.close()
         raise
     clock.lap("warm-up")
-    return servable, "loaded in {load:.1f} s, {0} warm-up requests in {warm-up:.1f} s".format(count, **clock.laps)
+    return servable, f"loaded in {clock.laps['load']:.1f} s, {count} warm-up requests in {clock.laps['warm-up']:.1f} s"
 
 
 def _free(servable):

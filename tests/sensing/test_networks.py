@@ -164,3 +164,13 @@ def test_assets_are_small_and_have_source_and_licence():
     assert set(index["networks"]) == set(NETWORKS)
     assert all(n["licence"] == "Apache-2.0" and n["source_sha256"] for n in index["networks"].values())
     assert sum(f.stat().st_size for f in ASSETS.iterdir()) < 60e6
+
+
+def test_large_weights_are_variables_and_small_ones_pass_through_no_graph():
+    """A session that serves an export copies what is captured as a constant with every graph."""
+    network = load_network("hand")
+    sizes = [int(np.prod(variable.shape)) for variable in network.variables]
+    with np.load(ASSETS / "hand.npz") as arrays:
+        assert sorted(sizes) == sorted(arrays[name].size for name in arrays if arrays[name].size >= 2**14)
+    graph = tf.function(network.__call__).get_concrete_function(tf.TensorSpec(network.input_shape, tf.float32))
+    assert len(graph.captured_inputs) == len(sizes) > 0 and not network.trainable_variables

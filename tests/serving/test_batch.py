@@ -102,7 +102,8 @@ def expected(folder, number):
 
 def test_reason_of_a_failure_is_a_sentence():
     message = ("Graph execution error:\n\nDetected at node while/DecodeJpeg defined at (most recent call last):\n"
-               "<stack traces unavailable>\njpeg::Uncompress failed. Invalid JPEG data or crop window.\n\t [[{{node DecodeJpeg}}]]")
+               "<stack traces unavailable>\njpeg::Uncompress failed. Invalid JPEG data or crop window.\n"
+               "\t [[{{node DecodeJpeg}}]]")
     assert model._reason(tf.errors.InvalidArgumentError(None, None, message)) == (
         "InvalidArgumentError: jpeg::Uncompress failed. Invalid JPEG data or crop window.")
 

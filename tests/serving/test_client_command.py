@@ -91,7 +91,9 @@ def test_all_people_of_a_crowded_photo_are_asked_for():
     ("--server-timeout 5", "--server-timeout must go with --server. Received: --server-timeout alone."),
     ("--server-tls", "--server-tls must go with --server"),
     (f"--server {NOWHERE} --server-key a.png", "--server-cert and --server-key must come together. Received: None and a.png."),
-    (f"--server {NOWHERE} --server-ca b", "A file of --server-ca, --server-cert or --server-key must exist. Received: b.")])
+    (f"--server {NOWHERE} --server-model=", "--server-model must be a name. Received: ''."),
+    (f"--server {NOWHERE} --server-ca b", "--server-ca must be a PEM file that can be read. Received: b ("),
+    (f"--server {NOWHERE} --server-ca a.png", "--server-ca must be a PEM file that can be read. Received: a.png (it holds no PEM)")])
 def test_what_does_not_go_with_a_server_exits_with_2(capsys, arguments, words):
     assert cli.main(["reconstruct", "a.png", *arguments.split()]) == 2
     error = capsys.readouterr().err
@@ -126,6 +128,7 @@ def refuse_later(server, request):
 def test_server_that_goes_away_ends_the_work(capsys, monkeypatch):
     from hund_tf.client import HundClient
 
+    given = {}
     with FakeServer() as server:
         def leave(request):
             if request.model_spec.signature_name == "describe":
@@ -134,8 +137,9 @@ def test_server_that_goes_away_ends_the_work(capsys, monkeypatch):
 
         server.outputs = leave
         monkeypatch.setattr("hund_tf.client.HundClient",
-                            lambda addresses, **settings: HundClient(addresses, retries=0, **settings))
-        assert cli.main(f"reconstruct a.png b.png --format json --server {server.address}".split()) == 1
+                            lambda addresses, **settings: given.update(settings) or HundClient(addresses, retries=0, **settings))
+        line = f"reconstruct a.png b.png --format json --server {server.address} --server-timeout 7"
+        assert cli.main(line.split()) == 1 and given["timeout"] == 7
         error = capsys.readouterr().err
         assert "a.png: HundUnavailableError" in error and "the server must answer; the other photos are left out." in error
         assert len(server.requests) == 2

@@ -77,6 +77,8 @@ def test_command(tls_server, certificates, tmp_path, capsys):
     line = ["reconstruct", photo, "-o", str(tmp_path / "out"), "--format", "json", "--server", address, "--server-timeout", "5"]
     own = ["--server-cert", str(certificates / "client.pem"), "--server-key", str(certificates / "client.key")]
     assert cli.main([*line, "--server-ca", str(certificates / "server.pem"), *own]) == 0 and (tmp_path / "out/a.json").exists()
+    by_address = [*line[:-3], tls_server.address, *line[-2:], "--server-name", "hund.example", *own]
+    assert cli.main([*by_address, "--server-ca", str(certificates / "server.pem")]) == 0
     for wrong in ([], ["--server-tls"], ["--server-ca", str(certificates / "server.pem")]):
         assert cli.main([*line, *wrong]) == 1
         assert "--server must be a server of a hund export that can be reached" in capsys.readouterr().err

@@ -144,7 +144,7 @@ def test_batching_parameters_hold_the_published_rules():
         text_format.Parse("max_size { value: 1 }", BatchingParameters())
 
 
-def test_session_config_is_that_of_the_embedded_server():
+def test_session_config_rewrites_graphs_as_the_embedded_server_does():
     from tensorflow.core.protobuf import config_pb2
 
     from hund_tf.serving.servable import session_config

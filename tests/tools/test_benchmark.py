@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -141,3 +142,61 @@ def test_calls_take_turns_and_slow_ones_stop_early(monkeypatch):
     ms = benchmark_timing.medians({"quick": call("quick", 0.001), "slow": call("slow", 5.0)}, repeats=3, seconds=6.0)
     assert order == ["quick", "quick", "slow", "slow", "quick", "slow", "quick", "slow", "quick"]
     assert ms == pytest.approx({"quick": 1.0, "slow": 5000.0})
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--export", "nowhere"], "--export must be a folder of a version, with saved_model.pb. Received: nowhere"),
+    (["--export", "here", "--part", "photo"], "--export must go with --part export")])
+def test_exports_that_are_none_are_refused(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main(arguments)
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_export_is_timed_beside_the_same_networks(monkeypatch):
+    """With stand-ins for the server's model, the networks and the clock: what is asked, and what each line compares."""
+    import benchmark_export
+
+    asked = []
+
+    class Served:
+        def __init__(self, folder, version):
+            assert (folder, version) == ("models/hund/1", 1)
+
+        def signature(self, name):
+            return types.SimpleNamespace(name=name, completed=dict, wanted=tuple)
+
+        def run(self, signature, feeds, wanted):
+            asked.append((signature.name, {name: len(values) for name, values in feeds.items()}, wanted))
+
+    def medians(calls, repeats):
+        for call in calls.values():
+            call()
+        return {name: float(place + 2) for place, name in enumerate(calls)}
+
+    crops = {"crops": np.zeros([1, 2, 2, 3]), "intrinsics": np.ones([1, 4])}
+    rows = {"serving_default": {"image_bytes": [b""]}, "reconstruct_crops": crops, "describe": {}}
+    monkeypatch.setattr(benchmark_export, "Servable", Served)
+    monkeypatch.setattr(benchmark_export.warmup, "replay", lambda servable: 3)
+    monkeypatch.setattr(benchmark_export.saved_model, "warmup_inputs", lambda: rows)
+    monkeypatch.setattr(benchmark_export.hund_tf, "load_preset", lambda preset: None)
+    monkeypatch.setattr(benchmark_export, "Whole", lambda model: Whole())
+    monkeypatch.setattr(benchmark_export, "medians", medians)
+    lines = benchmark_export.measure("models/hund/1", "body", 1)
+    names = [line["name"] for line in lines]
+    assert names[:2] == ["export: load", "export: warm-up"] and "export: describe, first after warm-up" not in names
+    assert [(line["peer"], line["ratio"]) for line in lines[-2:]] == [("Python eager", 1.5), ("model.predict", 2.0)]
+    assert asked[-1] == ("reconstruct_crops", {"crops": 32, "intrinsics": 32}, ("keypoints3d", "vertices"))
+
+
+class Whole:
+    """Stands in for the networks."""
+
+    def __call__(self, pair):
+        return {"vertices": tf.zeros([len(pair[0]), 1, 3])}
+
+    def predict(self, pair, batch_size, verbose):
+        assert len(pair[0]) == batch_size
