@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 
-from hund_tf import cli_train_average, cli_train_options, cli_train_sensing, cli_values
+from hund_tf import cli_train_average, cli_train_options, cli_train_part, cli_train_sensing, cli_values
 from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 
 _HELP = """\
@@ -92,7 +92,8 @@ def _add_preset(kinds):
 
 
 # Another kind of training is another function here: it adds its parser and sets `run`.
-KINDS = (_add_parts, _add_body, cli_train_sensing.add_sensing, cli_train_average.add_average, _add_preset)
+KINDS = (_add_parts, _add_body, cli_train_part.add_hand, cli_train_part.add_face, cli_train_sensing.add_sensing,
+         cli_train_average.add_average, _add_preset)
 
 
 def _add_body_options(parser):

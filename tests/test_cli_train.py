@@ -53,6 +53,21 @@ def test_body(runs):
     assert (settings["records"], settings["strategy"], settings["patience"]) == ("photos-*.tfrecord", "mirrored", 4)
 
 
+@pytest.mark.parametrize("kind", ["hand", "face"])
+def test_parts_of_a_person(monkeypatch, kind, capsys):
+    from hund_tf.training import part_learning
+    from hund_tf.whole_body.hund_part import PartConfig
+
+    started = []
+    monkeypatch.setattr(part_learning, "train_part", lambda *args, **settings: started.append((args, settings)))
+    assert cli.main(f"train {kind} --scenes train-*.npz --validation held-out.npz --run r --steps-per-epoch 7".split()) == 0
+    (args, settings), = started
+    assert args == ("train-*.npz", "held-out.npz", "r") and settings["config"] == PartConfig(kind)
+    assert (settings["epochs"], settings["steps_per_epoch"], settings["learning_rate"]) == (20, 7, 1e-3)
+    assert cli.main(f"train {kind} --scenes nothing-*.npz --validation held-out.npz --run r".split()) == 2
+    assert "--scenes must name files that are there" in capsys.readouterr().err
+
+
 def test_defaults_are_those_of_the_settings(runs):
     assert cli.main(BODY) == 0
     (_, _, settings), = runs

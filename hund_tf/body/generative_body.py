@@ -146,6 +146,10 @@ class GenerativeBody(keras.layers.Layer):
         """int32 `[F, 3]`, counter-clockwise seen from outside."""
         return self._mesh(mesh).faces
 
+    def finger_joints(self, side):
+        """Indices `[15]` of the joints that theta_lh ("left") or theta_rh ("right") pose, in its order."""
+        return self._hands[("left", "right").index(side)]
+
     def part_labels(self, mesh="full"):
         """int32 `[V]` in 1..14: torso, right hand, left hand, left foot, right foot, right and left upper leg, right and
         left lower leg, left and right upper arm, left and right lower arm, head."""

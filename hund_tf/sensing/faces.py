@@ -35,13 +35,17 @@ _BROWS = ((70, 46), (63, 53), (105, 52), (66, 65), (107, 55), (336, 285), (296, 
 _NOSE_EYES_MOUTH = (168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
                     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)
 _PUPILS = (468, 473)
+_EYE_CORNERS = (33, 263)
 _PAIRS = np.array([(v, v) for v in _JAW] + list(_BROWS) + [(v, v) for v in _NOSE_EYES_MOUTH + _PUPILS])
 
 _SMALLEST = 16.0  # crop pixels; a face region under this shows nothing
 
 
 class Faces(tf.Module):
-    """Crops in 0..1 (or their `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 70, 2]`, confidence `[N, 70]`."""
+    """Crops in 0..1 (or a `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 70, 2]`, confidence, depths `[N, 70]`.
+
+    Depths are how much farther than the middle of the head the points are, crop pixels.
+    """
 
     def __init__(self, folder=None):
         super().__init__(name="faces")
@@ -60,9 +64,17 @@ class Faces(tf.Module):
         region = tf.maximum(region, tf.constant([-1e6, -1e6, 1.0, -1e6]))
         out = self._face(sampling.sample_regions(crops, region, 192, border="replicate"))
         found = sampling.points_to_image(openpose_face(full_mesh(out)) / 192.0, region)
+        depths = openpose_face(full_mesh_depths(out)) / 192.0 * region[:, 2:3]
         presence = tf.sigmoid(tf.reshape(out["presence"], [-1])) * tf.cast(region[:, 2] > _SMALLEST, tf.float32)
         confidence = tf.tile((presence * tf.cast(presence > 0.5, tf.float32))[:, None], [1, 70])
-        return found, confidence
+        return found, confidence, depths
+
+
+def full_mesh_depths(out):
+    """The face network's outputs -> depths `[N, 478]`, pixels of its input; of the irises, whose depths it does not tell,
+    those of the eyes' outer corners."""
+    depths = tf.reshape(out["mesh"], [-1, 468, 3])[..., 2]
+    return tf.concat([depths, tf.repeat(tf.gather(depths, _EYE_CORNERS, axis=1), 5, axis=1)], 1)
 
 
 def full_mesh(out):
@@ -78,7 +90,7 @@ def full_mesh(out):
 
 
 def openpose_face(mesh):
-    """`[N, 478, 2]` -> OpenPose's `[N, 70, 2]`."""
+    """`[N, 478, ...]` -> OpenPose's `[N, 70, ...]`."""
     return (tf.gather(mesh, _PAIRS[:, 0], axis=1) + tf.gather(mesh, _PAIRS[:, 1], axis=1)) / 2
 
 

@@ -15,10 +15,10 @@ _SMALLEST = 12.0  # crop pixels; a hand region under this shows nothing
 
 
 class Hands(tf.Module):
-    """Crops in 0..1 (or their `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 42, 2]`, confidence `[N, 42]`.
+    """Crops in 0..1 (or a `Pyramid`) and BlazePose's points `[N, 39, 2]` -> points `[N, 42, 2]`, confidence, depths `[N, 42]`.
 
     Left hand first; OpenPose order (wrist, thumb, index, middle, ring, little finger), which is the
-    network's own.
+    network's own. Depths are how much farther than its wrist a hand's points are, crop pixels.
     """
 
     def __init__(self, folder=None):
@@ -38,10 +38,12 @@ class Hands(tf.Module):
         size = tf.maximum(2 * tf.norm(axis[:, 1] - axis[:, 0], axis=-1), 1.0)
         region = rg.square_region(axis[:, 0], size, rg.upright_angle(axis[:, 1], axis[:, 0]), -0.1)
         out = self._hand(sampling.sample_regions(crops, region, 224, index, "replicate"))
-        found = sampling.points_to_image(tf.reshape(out["landmarks"], [-1, 21, 3])[..., :2] / 224.0, region)
+        landmarks = tf.reshape(out["landmarks"], [-1, 21, 3])
+        found = sampling.points_to_image(landmarks[..., :2] / 224.0, region)
+        depths = landmarks[..., 2] / 224.0 * region[:, 2:3]
         presence = out["presence"][:, 0] * tf.cast(size > _SMALLEST, tf.float32)
         # a hand that does not hang on this wrist is another one
         off = tf.norm(found[:, 0] - wrist, axis=-1) / size
         presence *= tf.clip_by_value(2.0 - 4.0 * off, 0.0, 1.0)
         confidence = tf.tile((presence * tf.cast(presence > 0.5, tf.float32))[:, None], [1, 21])
-        return tuple(tf.concat(tf.split(v, 2), 1) for v in (found, confidence))
+        return tuple(tf.concat(tf.split(v, 2), 1) for v in (found, confidence, depths))

@@ -41,6 +41,8 @@ class Landmarks(NamedTuple):
         detector_disagreement: `[N, 25]`, pixels between Thunder and BlazePose; 0 at the feet.
         thunder: `[N, 17, 3]`, COCO order, Thunder alone: x, y, score.
         blazepose: `[N, 33, 3]`, BlazePose alone: x, y, confidence.
+        depths: `[N, 137]`, of face and hands: how much farther than the middle of the head, or the wrist, crop pixels; 0 of
+            the body.
     """
 
     keypoints: tf.Tensor
@@ -51,6 +53,7 @@ class Landmarks(NamedTuple):
     detector_disagreement: tf.Tensor
     thunder: tf.Tensor
     blazepose: tf.Tensor
+    depths: tf.Tensor
 
 
 class LandmarkNetworks(tf.Module):
@@ -102,8 +105,8 @@ class LandmarkNetworks(tf.Module):
     def _details_eagerly(self, crops, pyramid, first, region):
         pose = self._blazepose(pyramid, region)
         body, body_confidence, disagreement = merge_body(first, pose)
-        hands, hands_confidence = self._hands(pyramid, pose.points)
-        face, face_confidence = self._faces(pyramid, pose.points)
+        hands, hands_confidence, hands_depths = self._hands(pyramid, pose.points)
+        face, face_confidence, face_depths = self._faces(pyramid, pose.points)
         keypoints = tf.concat([body, face, hands], 1)
         confidence = tf.concat([body_confidence, face_confidence, hands_confidence], 1)
         seen = _something_to_see(crops, keypoints)
@@ -117,6 +120,7 @@ class LandmarkNetworks(tf.Module):
             detector_disagreement=disagreement,
             thunder=first,
             blazepose=tf.concat([pose.points, pose.confidence[..., None]], -1)[:, :33],
+            depths=tf.concat([tf.zeros_like(body_confidence), face_depths, hands_depths], 1),
         )
 
     def _first_look(self, crops, people):

@@ -42,7 +42,7 @@ class DetectedEvidence(NamedTuple):
     landmarks3d_confidence: tf.Tensor
 
 
-class _Draws:
+class Draws:
     """Random numbers of one seed, a new stream at each call."""
 
     def __init__(self, seed):
@@ -75,7 +75,7 @@ def detect(scene, points_ray, seed, noise=1.0):
     Returns:
         `DetectedEvidence`.
     """
-    draw = _Draws(seed)
+    draw = Draws(seed)
     batch = tf.shape(scene["keypoints"])[0]
     truth = scene["keypoints"]
     body = truth[:, :25]

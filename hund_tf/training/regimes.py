@@ -9,6 +9,7 @@ from hund_tf.config import TrainingConfig
 from hund_tf.hund import HundBody
 from hund_tf.losses import meta_losses, supervision
 from hund_tf.losses.objective import BodyObjective
+from hund_tf.losses.procrustes import align
 from hund_tf.networks.context_encoder import EvidenceSummary
 from hund_tf.training import stage_losses
 from hund_tf.training.examples import no_labels, readable_state
@@ -144,7 +145,7 @@ class TrainableHund(HundBody):
         points, truth = report["points"], report["true_points"]
         values = {"loss": loss, "loss_u_first": report["loss_u_first"], "loss_u_last": report["loss_u_last"],
                   "mpjpe_mm": 1000 * tf.reduce_mean(tf.norm(points - truth, axis=-1), -1),
-                  "pa_mpjpe_mm": 1000 * tf.reduce_mean(tf.norm(_procrustes(points, truth) - truth, axis=-1), -1)}
+                  "pa_mpjpe_mm": 1000 * tf.reduce_mean(tf.norm(align(points, truth) - truth, axis=-1), -1)}
         if "gradient_norm" in report:
             values["gradient_norm"] = report["gradient_norm"]
         for name, value in values.items():
@@ -198,15 +199,3 @@ def _limbs(body, target, labels):
 
 def _root(limbs):
     return tf.reduce_mean(limbs[:, 6:8], axis=1, keepdims=True)  # between the hips
-
-
-def _procrustes(points, truth):
-    """Points moved, turned and scaled onto the truth: `[B, N, 3]`."""
-    centre = tf.reduce_mean(truth, 1, keepdims=True)
-    points, truth = points - tf.reduce_mean(points, 1, keepdims=True), truth - centre
-    s, u, v = tf.linalg.svd(tf.matmul(points, truth, transpose_a=True))
-    sign = tf.sign(tf.linalg.det(tf.matmul(u, v, transpose_b=True)))
-    flip = tf.stack([tf.ones_like(sign), tf.ones_like(sign), sign], -1)
-    rotation = tf.matmul(u * flip[:, None], v, transpose_b=True)
-    scale = tf.reduce_sum(s * flip, -1) / tf.maximum(tf.reduce_sum(tf.square(points), [1, 2]), 1e-9)
-    return scale[:, None, None] * points @ rotation + centre

@@ -63,14 +63,14 @@ def _order(epoch, count, seed):
     return orders.shuffled(count, tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)]))
 
 
-def _batches(scenes, batch_size, seed, shuffle, start):
+def batches(scenes, batch_size, seed, shuffle, start):
     """Batches of scenes and a seed for what detectors say of them: endless from step `start`, or one pass in order.
 
     Shuffled, each pass over the scenes has an order of its own that follows from its number, so that a resumed run goes on
     with the very batches that it would have had.
     """
-    count = len(scenes["theta"])
-    values = {name: tf.constant(scenes[name]) for name in FIELDS}
+    values = {name: tf.constant(value) for name, value in scenes.items()}
+    count = len(next(iter(scenes.values())))
     chosen = tf.data.Dataset.range(count)
     if shuffle:
         epoch, done = divmod(start * batch_size, count)
@@ -96,7 +96,7 @@ def body_dataset(scenes, body, segmentation, batch_size=32, seed=0, noise=1.0, s
         detected, scene = tf.nest.map_structure(lambda value: value[rows], (detected, scene))
         return describe_summary(segmentation, detected, scene["intrinsics"]), state_labels(truth_of(scene))
 
-    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
+    return batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
 
 
 def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True, start=0):
@@ -107,4 +107,4 @@ def part_dataset(scenes, body, batch_size=32, seed=0, noise=1.0, shuffle=True, s
         maps = heatmaps.paint_pooled_heatmaps(detected.keypoints, detected.confidence)
         return (maps, detected.person_mask), detected.part_labels
 
-    return _batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)
+    return batches(scenes, batch_size, seed, shuffle, start).map(prepare, num_parallel_calls=1).prefetch(2)

@@ -33,7 +33,7 @@ def seen(networks, cut):
 def test_shapes_and_ranges(seen):
     shapes = dict(keypoints=(2, 137, 2), confidence=(2, 137), person_mask=(2, 60, 60), landmarks3d=(2, 25, 3),
                   landmarks3d_confidence=(2, 25), detector_disagreement=(2, 25), thunder=(2, 17, 3),
-                  blazepose=(2, 33, 3))
+                  blazepose=(2, 33, 3), depths=(2, 137))
     for name, values in seen._asdict().items():
         assert values.shape == shapes[name], name
         assert np.isfinite(values).all(), name
@@ -47,6 +47,16 @@ def test_joints_of_a_man_lie_where_they_lie(seen, cut):
     for joint, place in JOINTS.items():
         assert np.linalg.norm(found[joint] - place) < 0.05 * 253, joint
         assert seen.confidence[0, joint] > 0.5, joint
+
+
+def test_depths_are_those_of_a_face_that_looks_at_us(seen):
+    """The nose is nearest; the jaw's ends, before the ears, are farther than all else; the body has none."""
+    depths = seen.depths[0].numpy()
+    assert np.all(depths[:25] == 0)
+    face = depths[25:95]
+    assert face[30] < face[36] and face[30] < face[45] and face[[0, 16]].min() > np.median(face)
+    hands = depths[95:].reshape(2, 21)
+    assert np.abs(hands[:, 0]).max() < 1 < np.ptp(hands)
 
 
 def test_neck_and_midhip_are_middles(seen):
@@ -125,7 +135,7 @@ def test_refine_by_heat_goes_to_the_heat_and_stays_without():
 def test_hand_away_from_the_wrist_is_not_this_hand():
     assert landmarks.Hands is hands.Hands
     points = tf.zeros([1, 39, 2])
-    found, confidence = hands.Hands()(tf.zeros([1, 480, 480, 3]), points)
+    found, confidence, _ = hands.Hands()(tf.zeros([1, 480, 480, 3]), points)
     assert found.shape == (1, 42, 2) and float(tf.reduce_max(confidence)) == 0.0
 
 

@@ -1,0 +1,100 @@
+"""HUND for one part of a person: evidence of a hand's or a face's crop in, its state and its way there out."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.config import BodyConfig
+from hund_tf.networks.descent_cell import DescentCell
+from hund_tf.networks.neural_descent import NeuralDescent
+from hund_tf.whole_body.part_context import PartContextEncoder, PartEvidence
+from hund_tf.whole_body.part_objective import PartObjective
+from hund_tf.whole_body.part_shapes import KINDS, PartShape
+from hund_tf.whole_body.part_state import PartStateCodec
+
+
+@dataclasses.dataclass(frozen=True)
+class PartConfig:
+    """One network of a part."""
+
+    kind: str = "hand"
+    num_stages: int = 5  # M (Sec. 3)
+    units: int = 256  # LSTM width (Sec. 3)
+    context_dim: int = 240
+    keypoint_weight: float = 10.0  # lambda_k; L_k in crop widths
+    prior_weight: float = 1e-3  # on the squared codes
+    body: BodyConfig = dataclasses.field(default_factory=BodyConfig)
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {KINDS}. Received: {self.kind!r}.")
+        for name in ("num_stages", "units", "context_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}.")
+
+    def to_dict(self):
+        """Plain dict for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Inverse of `to_dict`; an unknown key is a TypeError."""
+        values = dict(values)
+        return cls(body=BodyConfig(**values.pop("body", {})), **values)
+
+
+@keras.saving.register_keras_serializable("hund_tf")
+class HundPart(keras.Model):
+    """HUND for hands or for faces: `PartEvidence` -> `Descent` (paper, Fig. 2).
+
+    One set of weights serves both hands: a right hand is shown as the left one that a mirror makes of it.
+
+    Args:
+        config: `PartConfig`.
+        body: `GenerativeBody`; that of the config if None.
+
+    Call arguments:
+        evidence: `PartEvidence`.
+        num_stages: int, M; the config's if None.
+
+    Returns:
+        `Descent` with a `PartReport` for every state.
+    """
+
+    def __init__(self, config=PartConfig(), body=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # evidence stays float32 under any policy
+        self.config = config
+        self.body = GenerativeBody(**dataclasses.asdict(config.body)) if body is None else body
+        self.part_shape = PartShape(self.body, config.kind)
+        self.codec = PartStateCodec(self.part_shape.num_codes, self.part_shape.reference_size)
+        self.context_encoder = PartContextEncoder(self.codec.size, config.context_dim, dtype=self.dtype_policy)
+        self.objective = self._make_objective()
+        cell = DescentCell(self.codec.size, config.units, dtype=self.dtype_policy)
+        self.neural_descent = NeuralDescent(cell, self.objective, config.num_stages)
+
+    def _make_objective(self):
+        return PartObjective(self.part_shape, self.codec, self.config.keypoint_weight, self.config.prior_weight)
+
+    def call(self, evidence, num_stages=None):
+        context, state = self.context_encoder(evidence, self.codec.initial(tf.shape(evidence.intrinsics)[0]))
+        return self.neural_descent(state, context, evidence, num_stages)
+
+    def build_weights(self):
+        """Creates every weight by one stage on empty evidence, so that weights can be loaded."""
+        points = self.part_shape.num_keypoints
+        nothing = PartEvidence(tf.zeros([1, points, 2]), tf.zeros([1, points]), tf.zeros([1, points]), tf.zeros([1, 16]),
+                               tf.constant([[480.0, 480.0, 240.0, 240.0]]))
+        context, state = self.context_encoder(nothing, self.codec.initial(1))
+        cell = self.neural_descent.cell
+        cell(state, cell.initial_memory(1), tf.zeros([1, self.objective.feedback_size]), context)
+        self.neural_descent.built = self.built = True
+
+    def get_config(self):
+        return {"name": self.name, "config": self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config):
+        """A network of the same settings."""
+        return cls(PartConfig.from_dict(config["config"]), name=config["name"])
