@@ -11,6 +11,7 @@ from hund_tf.sensing.network_graph import load_network
 
 _LEFT = (15, 17, 19)  # BlazePose: wrist, little finger, index finger
 _RIGHT = (16, 18, 20)
+_DEPTH_SCALE = 0.4  # the graph's normalize_z: of the network's depths to its pixels
 _SMALLEST = 12.0  # crop pixels; a hand region under this shows nothing
 
 
@@ -40,7 +41,7 @@ class Hands(tf.Module):
         out = self._hand(sampling.sample_regions(crops, region, 224, index, "replicate"))
         landmarks = tf.reshape(out["landmarks"], [-1, 21, 3])
         found = sampling.points_to_image(landmarks[..., :2] / 224.0, region)
-        depths = landmarks[..., 2] / 224.0 * region[:, 2:3]
+        depths = landmarks[..., 2] / (224.0 * _DEPTH_SCALE) * region[:, 2:3]
         presence = out["presence"][:, 0] * tf.cast(size > _SMALLEST, tf.float32)
         # a hand that does not hang on this wrist is another one
         off = tf.norm(found[:, 0] - wrist, axis=-1) / size
