@@ -1,0 +1,60 @@
+"""Figures of a part's network: none of the errors where the state is the truth, and known ones where it is moved."""
+
+import os
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
+import evaluate_part  # noqa: E402
+
+from hund_tf.body.generative_body import GenerativeBody  # noqa: E402
+from hund_tf.training import part_evidence, part_scenes  # noqa: E402
+from hund_tf.whole_body.hund_part import HundPart, PartConfig  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def network():
+    return HundPart(PartConfig("hand", num_stages=1), GenerativeBody.from_asset())
+
+
+@pytest.fixture(scope="module")
+def scenes(network):
+    rng = np.random.default_rng(0)
+    return part_scenes.sample_part_scenes(network.part_shape, rng.normal(0, 0.5, (8, 90)), rng.normal(0, 0.5, (8, 16)), rng)
+
+
+def knows(network, scenes, moved):
+    """A stand-in that answers with the truth, its root so many metres farther."""
+    def call(evidence, num_stages):
+        _, truth, keypoints = part_evidence.detect(
+            network.part_shape, {name: tf.constant(values) for name, values in scenes.items()}, tf.constant([0, 0]), 0.0)
+        moves = tf.constant([0.0, 0.0, moved])
+        state = truth._replace(translation=truth.translation + moves)
+        return type("Descent", (), {"reports": [(None, None, None, state, keypoints + moves)]})
+
+    call.config, call.part_shape = network.config, network.part_shape
+    return call
+
+
+@pytest.mark.parametrize("moved", [0.0, 0.5])
+def test_figures(network, scenes, moved):
+    figures, drawn = evaluate_part.evaluate(knows(network, scenes, moved), scenes, noise=0.0)
+    assert figures["root_aligned_mm"] < 0.01 and figures["root_and_rotation_aligned_mm"] < 0.01 and figures["pa_mm"] < 0.1
+    assert figures["root_mm"] == pytest.approx(1000 * moved, abs=0.01)
+    assert (figures["image_percent"] < 0.01) == (moved == 0.0) and len(drawn) == 2
+
+
+def test_command(network, scenes, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    network = HundPart(PartConfig("hand"), network.body)
+    network.build_weights()
+    network.save_weights(str(tmp_path / "w.h5"))
+    np.savez(tmp_path / "a.npz", coding=network.body.coding, kind="hand", **scenes)
+    evaluate_part.main(["--kind", "hand", "--weights", str(tmp_path / "w.h5"), "--scenes", str(tmp_path / "*.npz"),
+                        "--sheet", str(tmp_path / "sheet.png"), "--json", str(tmp_path / "f.json")])
+    assert os.path.getsize(tmp_path / "sheet.png") > 1000 and "under_5_percent" in (tmp_path / "f.json").read_text()
+    assert "pa_mm" in capsys.readouterr().out
