@@ -1,7 +1,7 @@
 """`hund train hand` and `hund train face`: scenes of that part in, weights of its network out."""
 
 from hund_tf import cli_train_options, cli_values
-from hund_tf.config import BodyConfig
+from hund_tf.config import BodyConfig, PartConfig
 
 
 def add_hand(kinds):
@@ -26,8 +26,7 @@ def _add(kinds, kind, words):
 def _train(options):
     cli_train_options.check_files(options, "scenes", "validation", "start_from")
     from hund_tf.training import part_learning
-    from hund_tf.whole_body.hund_part import PartConfig
-
+    
     part_learning.train_part(options.scenes, options.validation, options.folder,
                              config=PartConfig(options.kind, body=BodyConfig(asset=options.body)),
                              **cli_train_options.settings(options))

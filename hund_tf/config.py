@@ -43,9 +43,7 @@ class HundConfig:
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
 
     def __post_init__(self):
-        for name in ("num_stages", "units", "context_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}.")
+        _check_positive(self, "num_stages", "units", "context_dim")
 
     def to_dict(self):
         """Plain dict for JSON."""
@@ -57,6 +55,37 @@ class HundConfig:
         values = dict(values)
         body, objective = BodyConfig(**values.pop("body", {})), ObjectiveConfig(**values.pop("objective", {}))
         return cls(body=body, objective=objective, **values)
+
+
+PARTS = ("hand", "face")
+
+
+@dataclasses.dataclass(frozen=True)
+class PartConfig:
+    """One HUND network of a part of a person: both hands, or the face."""
+
+    kind: str = "hand"
+    num_stages: int = 5  # M (Sec. 3)
+    units: int = 256  # LSTM width (Sec. 3)
+    context_dim: int = 240
+    keypoint_weight: float = 10.0  # lambda_k; L_k in crop widths
+    prior_weight: float = 1e-3  # on the squared codes
+    body: BodyConfig = dataclasses.field(default_factory=BodyConfig)
+
+    def __post_init__(self):
+        if self.kind not in PARTS:
+            raise ValueError(f"`kind` must be one of {PARTS}. Received: {self.kind!r}.")
+        _check_positive(self, "num_stages", "units", "context_dim")
+
+    def to_dict(self):
+        """Plain dict for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Inverse of `to_dict`; an unknown key is a TypeError."""
+        values = dict(values)
+        return cls(body=BodyConfig(**values.pop("body", {})), **values)
 
 
 REGIMES = ("ss", "ws", "fs", "fs+ss")
@@ -98,3 +127,9 @@ class TrainingConfig:
         if self.first_weight == 0 and self.stage_weights is not None and not any(self.stage_weights):
             raise ValueError("One stage must have a weight above 0. Received: `first_weight` 0.0, "
                              f"`stage_weights` {self.stage_weights}.")
+
+
+def _check_positive(settings, *names):
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"`{name}` must be positive. Received: {getattr(settings, name)}.")

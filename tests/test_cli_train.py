@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hund_tf import cli, cli_train
-from hund_tf.config import BodyConfig, HundConfig, TrainingConfig
+from hund_tf.config import BodyConfig, HundConfig, PartConfig, TrainingConfig
 from hund_tf.training.runs import keep_settings, read_settings
 
 
@@ -56,8 +56,7 @@ def test_body(runs):
 @pytest.mark.parametrize("kind", ["hand", "face"])
 def test_parts_of_a_person(monkeypatch, kind, capsys):
     from hund_tf.training import part_learning
-    from hund_tf.whole_body.hund_part import PartConfig
-
+    
     started = []
     monkeypatch.setattr(part_learning, "train_part", lambda *args, **settings: started.append((args, settings)))
     assert cli.main(f"train {kind} --scenes train-*.npz --validation held-out.npz --run r --steps-per-epoch 7".split()) == 0

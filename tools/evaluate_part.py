@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf import cli_values
+from hund_tf.config import PARTS, PartConfig
 from hund_tf.geometry import camera, rotations
 from hund_tf.losses.procrustes import align
 from hund_tf.training import part_learning
-from hund_tf.whole_body.hund_part import HundPart, PartConfig
-from hund_tf.whole_body.part_shapes import HAND, KINDS
+from hund_tf.whole_body.hund_part import HundPart
+from hund_tf.whole_body.part_shapes import HAND
 
 _BATCH = 64
 _COLUMNS = 6
@@ -27,7 +28,7 @@ _COLUMNS = 6
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--kind", choices=PARTS, required=True)
     parser.add_argument("--weights", required=True, metavar="FILE")
     parser.add_argument("--scenes", required=True, metavar="PATTERN")
     parser.add_argument("--noise", type=float, default=1.0, help="scale of the evidence's errors (default: %(default)s)")

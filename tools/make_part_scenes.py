@@ -16,10 +16,11 @@ import tensorflow as tf
 
 from hand_poses import HandPoses
 from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.config import PARTS
 from hund_tf.state import SHAPE
 from hund_tf.training import proportions
 from hund_tf.training.part_scenes import sample_part_scenes
-from hund_tf.whole_body.part_shapes import HAND, KINDS, PartShape
+from hund_tf.whole_body.part_shapes import HAND, PartShape
 
 _DRAW = 4096
 _PRIOR_SHARE = 0.2  # of training hands: drawn from the prior
@@ -27,7 +28,7 @@ _PRIOR_SHARE = 0.2  # of training hands: drawn from the prior
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=KINDS, required=True)
+    parser.add_argument("--kind", choices=PARTS, required=True)
     parser.add_argument("--hands", metavar="FOLDER", help="finger poses: mesh2motion_cc0.npz and hands25_mit.npz")
     parser.add_argument("--out", required=True, help="files are named OUT-000.npz and so on")
     parser.add_argument("--count", type=int, default=60000)
@@ -50,7 +51,7 @@ def main():
                 if "made" not in there or json.loads(str(there["made"])) != made:
                     parser.error(f"--out must not name files that were made otherwise. Received: {path}, and {made} is wanted.")
             continue
-        rng = np.random.default_rng([args.seed, index, args.split == "validation", KINDS.index(args.kind)])
+        rng = np.random.default_rng([args.seed, index, args.split == "validation", PARTS.index(args.kind)])
         parts, have = [], 0
         while have < want:
             codes = _hands(body, poses, args.split, rng) if poses else _faces(rng)

@@ -7,13 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hund_tf.config import PartConfig
 from hund_tf.geometry import camera
 from hund_tf.losses import alignment, priors, supervision
 from hund_tf.losses.procrustes import align
 from hund_tf.sensing.heatmaps import CROP_SIZE
 from hund_tf.training import callbacks, part_scenes, runs, synthetic
 from hund_tf.training.part_evidence import detect
-from hund_tf.whole_body.hund_part import HundPart, PartConfig
+from hund_tf.whole_body.hund_part import HundPart
 from hund_tf.whole_body.part_objective import PartObjective
 from hund_tf.whole_body.part_shapes import HAND
 

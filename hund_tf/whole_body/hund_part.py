@@ -6,43 +6,13 @@ import keras
 import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
-from hund_tf.config import BodyConfig
+from hund_tf.config import PartConfig
 from hund_tf.networks.descent_cell import DescentCell
 from hund_tf.networks.neural_descent import NeuralDescent
 from hund_tf.whole_body.part_context import PartContextEncoder, PartEvidence
 from hund_tf.whole_body.part_objective import PartObjective
-from hund_tf.whole_body.part_shapes import KINDS, PartShape
+from hund_tf.whole_body.part_shapes import PartShape
 from hund_tf.whole_body.part_state import PartStateCodec
-
-
-@dataclasses.dataclass(frozen=True)
-class PartConfig:
-    """One network of a part."""
-
-    kind: str = "hand"
-    num_stages: int = 5  # M (Sec. 3)
-    units: int = 256  # LSTM width (Sec. 3)
-    context_dim: int = 240
-    keypoint_weight: float = 10.0  # lambda_k; L_k in crop widths
-    prior_weight: float = 1e-3  # on the squared codes
-    body: BodyConfig = dataclasses.field(default_factory=BodyConfig)
-
-    def __post_init__(self):
-        if self.kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}. Received: {self.kind!r}.")
-        for name in ("num_stages", "units", "context_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be positive. Received: {getattr(self, name)}.")
-
-    def to_dict(self):
-        """Plain dict for JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values):
-        """Inverse of `to_dict`; an unknown key is a TypeError."""
-        values = dict(values)
-        return cls(body=BodyConfig(**values.pop("body", {})), **values)
 
 
 @keras.saving.register_keras_serializable("hund_tf")

@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
+from hund_tf.config import PARTS
 from hund_tf.geometry import rotations
 from hund_tf.state import EXPRESSION, THETA_HAND
 
-HAND, FACE = "hand", "face"
-KINDS = (HAND, FACE)
+HAND, FACE = PARTS
 _ROOTS = {HAND: "left_wrist", FACE: "head"}
 _KEYPOINTS = {HAND: slice(95, 116), FACE: slice(25, 95)}
 _SIZES = {HAND: 0.2, FACE: 0.2}  # metres: what fills a crop by default
@@ -38,8 +38,8 @@ class PartShape:
     """
 
     def __init__(self, body, kind):
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
+        if kind not in PARTS:
+            raise ValueError(f"`kind` must be one of {PARTS}. Received: {kind!r}.")
         self.kind, self._body = kind, body
         self.num_codes = THETA_HAND if kind == HAND else EXPRESSION
         self.num_keypoints = _KEYPOINTS[kind].stop - _KEYPOINTS[kind].start

@@ -12,8 +12,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
 import evaluate_part  # noqa: E402
 
 from hund_tf.body.generative_body import GenerativeBody  # noqa: E402
+from hund_tf.config import PartConfig  # noqa: E402
 from hund_tf.training import part_evidence, part_scenes  # noqa: E402
-from hund_tf.whole_body.hund_part import HundPart, PartConfig  # noqa: E402
+from hund_tf.whole_body.hund_part import HundPart  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.config import PartConfig
 from hund_tf.geometry import rotations
 from hund_tf.state import EXPRESSION, SHAPE, ModelState
 from hund_tf.whole_body import fusion
-from hund_tf.whole_body.hund_part import HundPart, PartConfig
+from hund_tf.whole_body.hund_part import HundPart
 from hund_tf.whole_body.part_networks import PartNetworks
 
 JOINTS = ("left_wrist", "right_wrist", "head")

@@ -5,14 +5,15 @@ import pytest
 import tensorflow as tf
 
 from hund_tf.body.generative_body import GenerativeBody
+from hund_tf.config import PARTS, PartConfig
 from hund_tf.geometry import camera, rotations
 from hund_tf.state import EXPRESSION, SHAPE, ModelState
 from hund_tf.training import part_evidence, part_learning, part_scenes
 from hund_tf.whole_body.attention import UPRIGHT
-from hund_tf.whole_body.hund_part import HundPart, PartConfig
+from hund_tf.whole_body.hund_part import HundPart
 from hund_tf.whole_body.part_context import PartEvidence
 from hund_tf.whole_body.part_objective import pose, relative_depths
-from hund_tf.whole_body.part_shapes import KINDS, PartShape
+from hund_tf.whole_body.part_shapes import PartShape
 from hund_tf.whole_body.part_state import PartState, PartStateCodec
 
 INTRINSICS = tf.constant([[900.0, 900.0, 100.0, 300.0], [4000.0, 4000.0, 240.0, 240.0]])
@@ -23,7 +24,7 @@ def body():
     return GenerativeBody.from_asset()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=PARTS)
 def scenes(request, body):
     shape, rng = PartShape(body, request.param), np.random.default_rng(0)
     codes = rng.normal(0, 0.5, (8, shape.num_codes))
@@ -55,7 +56,7 @@ def test_state_comes_back(body):
     np.testing.assert_allclose(camera.project(start.translation[:, None], INTRINSICS), np.full([2, 1, 2], 240.0), atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PARTS)
 def test_keypoints_are_those_of_the_body(body, kind):
     """The part of a whole body in the T-pose, whatever way the body is turned."""
     shape, rng = PartShape(body, kind), np.random.default_rng(2)
