@@ -1,5 +1,6 @@
 """Keypoints of a person's crop in, views of one part out: evidence in an upright crop of its own, and the way back."""
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -51,7 +52,7 @@ def look_at(kind, keypoints, confidence, depths, shape, intrinsics, mirrored=Fal
         points *= [-1.0, 1.0]
     start, end = UPRIGHT[kind]
     up = points[:, end] - points[:, start]
-    turn = -tf.atan2(up[:, 1], up[:, 0]) - 0.5 * 3.14159265
+    turn = -tf.atan2(up[:, 1], up[:, 0]) - math.pi / 2
     points = tf.einsum("bij,bnj->bni", _turned(turn)[:, :2, :2], points)
     seen = (confidence > 0.05)[..., None]
     low = tf.reduce_min(tf.where(seen, points, 1e3), 1)
