@@ -44,7 +44,7 @@ def test_what_cannot_take_turns_is_refused():
 
 
 def batches(start, count, seed=0):
-    dataset = synthetic._batches(SCENES, 32, seed, True, start)
+    dataset = synthetic.batches(SCENES, 32, seed, True, start)
     return [(scene["theta"].numpy()[:, 0], seeds.numpy()) for scene, seeds in dataset.take(count)]
 
 
@@ -64,7 +64,7 @@ def test_each_pass_is_another_shuffle_of_all_scenes():
 
 
 def test_validation_is_one_pass_in_order():
-    dataset = synthetic._batches(SCENES, 32, 0, False, 0)
+    dataset = synthetic.batches(SCENES, 32, 0, False, 0)
     order = np.concatenate([scene["theta"].numpy()[:, 0] for scene, _ in dataset])
     np.testing.assert_array_equal(order, np.arange(992))
 
