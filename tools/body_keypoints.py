@@ -17,6 +17,11 @@ _BODY = (  # BODY_25: joints to average, or the name of a surface point below
     ("right_eye", "right_eye"), ("left_eye", "left_eye"), ("right_ear", "right_ear"), ("left_ear", "left_ear"),
     ("left_big_toe", "left_big_toe"), ("left_small_toe", "left_small_toe"), ("left_heel", "left_heel"),
     ("right_big_toe", "right_big_toe"), ("right_small_toe", "right_small_toe"), ("right_heel", "right_heel"))
+# Where landmark networks and annotators put a hand's points beside its joints: creases and knuckles rather than the centres
+# that bones turn about. A point moves so far from its own joint towards another; below 0 away from it. Fitted to 25 hands of
+# photos together with their poses; each half of the hands alone gives nearly the same (docs/bodies.md).
+_HAND_MOVES = {"wrist": ("middle1", 0.05), "thumb1": ("wrist", 0.16), "thumb2": ("thumb1", -0.09), "thumb3": ("thumb2", 0.05)}
+_FINGER_MOVES = {"1": ("wrist", 0.09), "2": ("{finger}1", -0.11), "3": ("{finger}2", -0.16)}
 FACE_NAMES = tuple(f"face_{part}_{i}" for part, count in (
     ("jaw", 17), ("right_brow", 5), ("left_brow", 5), ("nose", 9), ("right_eye", 6), ("left_eye", 6),
     ("mouth", 20)) for i in range(count)) + ("face_right_pupil", "face_left_pupil")
@@ -38,17 +43,19 @@ def regressors(rig, kept, mesh, joints, mirror):
     rows += face
     for side in ("left", "right"):
         names.append(f"{side}_hand_wrist")
-        rows.append((f"{side}_wrist",))
+        rows.append(hand_joints(side, "wrist"))
         for finger in _FINGERS:
-            chain = [f"{side}_{finger}{i}" for i in (1, 2, 3)]
             names += [f"{side}_hand_{finger}{i}" for i in (1, 2, 3, 4)]
-            rows += [(joint,) for joint in chain] + [points[f"{side}_{finger}_tip"]]
+            rows += [hand_joints(side, f"{finger}{i}") for i in (1, 2, 3)] + [points[f"{side}_{finger}_tip"]]
 
     joint_weights = np.zeros((len(rows), len(JOINT_NAMES)), np.float32)
     vertices = np.zeros((len(rows), CORNERS), np.uint16)
     vertex_weights = np.zeros((len(rows), CORNERS), np.float32)
     for i, row in enumerate(rows):
-        if isinstance(row[0], str):
+        if isinstance(row, dict):
+            for joint, weight in row.items():
+                joint_weights[i, JOINT_NAMES.index(joint)] = weight
+        elif isinstance(row[0], str):
             for joint in row:
                 joint_weights[i, JOINT_NAMES.index(joint)] = 1 / len(row)
         else:
@@ -56,6 +63,13 @@ def regressors(rig, kept, mesh, joints, mirror):
                 vertices[i, k], vertex_weights[i, k] = vertex, weight
     return {"keypoint_names": np.array(names), "keypoint_joints": joint_weights, "keypoint_vertices": vertices,
             "keypoint_vertex_weights": vertex_weights}
+
+
+def hand_joints(side, name):
+    """Joints and their weights of a hand's keypoint, "wrist" or a finger's "index1" to "index3"."""
+    towards, share = _HAND_MOVES.get(name) or _FINGER_MOVES[name[-1]]
+    towards = towards.format(finger=name[:-1])
+    return {f"{side}_{name}": 1.0 - share, f"{side}_{towards}": share}
 
 
 def _surface_points(mesh, joints, mirror, number):

@@ -10,12 +10,13 @@ from hund_tf.whole_body.part_objective import pose, relative_depths
 from hund_tf.whole_body.part_shapes import HAND
 from hund_tf.whole_body.part_state import PartState
 
-_SPREAD = {HAND: 0.016, "face": 0.007}  # crop widths: usual error of a keypoint; of hands three times as much now and then
+_SPREAD = {HAND: 0.016, "face": 0.012}  # crop widths: usual error of a keypoint; three times as much now and then
 _GROUPS = {  # points that err together: fingers; jaw, brows, nose, eyes, mouth, pupils
     HAND: (0,) * 1 + (1,) * 4 + (2,) * 4 + (3,) * 4 + (4,) * 4 + (5,) * 4,
     "face": (0,) * 17 + (1,) * 5 + (2,) * 5 + (3,) * 9 + (4,) * 6 + (5,) * 6 + (6,) * 20 + (4, 5)}
-_DEPTH_SPREAD = 0.035  # crop widths
-_NO_DEPTH, _WILD, _LOST = 0.15, 0.05, 0.06  # shares: no depths at all; a part seen badly; a group of points missing
+# Errors of depths: of a point, crop widths; of the whole part's lean, crop widths a crop width; of their scale.
+_DEPTH_SPREAD, _DEPTH_LEAN, _DEPTH_SCALE = 0.035, 0.15, 0.2
+_NO_DEPTH, _WILD, _LOST = 0.2, 0.05, 0.06  # shares: no depths at all; a part seen badly; a group of points missing
 _SHAPE_SPREAD = 0.5  # of the body's shape code as another network estimates it
 
 
@@ -50,7 +51,8 @@ def detect(part_shape, scene, seed, noise=1.0):
     depths = relative_depths(keypoints, scene["intrinsics"])
     together = tf.gather(draw.normal(batch, groups), group, axis=1)
     shift = (0.6 * draw.normal(batch, points) + 0.8 * together) * _DEPTH_SPREAD * noise
-    depths = depths * tf.exp(0.15 * noise * draw.normal(batch, 1)) + shift
+    lean = tf.einsum("bnc,bc->bn", pixels / CROP_SIZE - 0.5, _DEPTH_LEAN * noise * draw.normal(batch, 2))
+    depths = depths * tf.exp(_DEPTH_SCALE * noise * draw.normal(batch, 1)) + shift + lean
     depths -= tf.reduce_mean(depths, -1, keepdims=True)
     depths = tf.where(draw.chance(_NO_DEPTH, batch, 1), 0.0, depths)
     evidence = PartEvidence(
