@@ -18,7 +18,7 @@ from hund_tf import arguments, cli_export, cli_remote, cli_serve, cli_train, cli
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)  # the next photo would fail too
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "samples", "street.jpg")
-_PRESET = "body"
+_PRESET = presets.PERSON
 
 _RECONSTRUCT_HELP = """\
 Finds the people in photos and gives each a posed 3D body.

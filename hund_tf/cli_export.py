@@ -23,7 +23,7 @@ def add_export(commands):
     parser = commands.add_parser("export", help="a preset in, a SavedModel to serve out", description=_HELP, epilog=_EXAMPLES,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; made if missing")
-    parser.add_argument("--preset", default="body", metavar="NAME",
+    parser.add_argument("--preset", default="person", metavar="NAME",
                         help="a name from `hund presets` or a folder (default: %(default)s)")
     parser.add_argument("--version", type=cli_values.count(1), metavar="N", help="default: one more than the highest there")
     parser.add_argument("--name", default="hund", help="name of the model (default: %(default)s)")

@@ -9,6 +9,7 @@ from hund_tf import arguments, cli_values
 from hund_tf.results import Person, Reconstruction
 
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
+_OPTIONAL = ("model_version", "part_weights", "keypoint_uncertainty", "joint_uncertainty")  # not every preset tells them
 _LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
                ("distortion", "an export takes photos of lenses that do not bend"))
 _TLS_FILES = ("server_ca", "server_key", "server_cert")  # in the order of `TlsOptions`
@@ -62,7 +63,7 @@ class RemoteModel:
             full = found.num_people == found.rows < arguments.MOST_PEOPLE
             if max_people is None and full:  # no room for more: are there any?
                 found = self._client.reconstruct(image, intrinsics, arguments.MOST_PEOPLE, num_stages)
-        missing = [name for name, value in found._asdict().items() if value is None and name != "model_version"]
+        missing = [name for name, value in found._asdict().items() if value is None and name not in _OPTIONAL]
         if missing:
             raise RuntimeError(f"The server must be one of a hund export. Received: an answer without {', '.join(missing)}.")
         return Reconstruction(
@@ -71,7 +72,7 @@ class RemoteModel:
             [self._person(found, i) for i in range(found.num_people)], {"server": time.perf_counter() - start})
 
     def _person(self, found, i):
-        row = {name: getattr(found, name)[i] for name in Person._fields if hasattr(found, name)}
+        row = {name: getattr(found, name)[i] for name in Person._fields if getattr(found, name, None) is not None}
         state = RemoteState(*(getattr(found, name)[i] for name in RemoteState._fields))
         return Person(**{**row, "score": float(row["score"]), "state": state, "faces": self._faces})
 

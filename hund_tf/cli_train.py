@@ -1,14 +1,8 @@
 """`hund train`: what to learn from in, weights and presets out. TensorFlow is loaded only when training begins."""
 
 import argparse
-import csv
-import dataclasses
-import filecmp
-import os
-import shlex
-import sys
 
-from hund_tf import cli_train_average, cli_train_options, cli_train_part, cli_train_sensing, cli_values
+from hund_tf import cli_train_average, cli_train_options, cli_train_part, cli_train_preset, cli_train_sensing, cli_values
 from hund_tf.config import META_LOSSES, REGIMES, BodyConfig, HundConfig, ObjectiveConfig, TrainingConfig
 
 _HELP = """\
@@ -21,11 +15,9 @@ examples, in the order of a training from nothing (docs/training.md has the whol
       --run runs/body
   hund train body --regime ss --records 'photos-*.tfrecord' --validation 'held-out-*.tfrecord' \\
       --parts runs/parts/parts.h5 --start-from runs/body/weights.h5 --run runs/photos
-  hund train preset --parts runs/parts/parts.h5 --run runs/body --out my_preset"""
-_PRESET_HELP = """\
-Puts trained weights together as a preset. The body network reads the features F of the part CNN that it was trained with:
-another --parts is refused, and so is a --sensing that learned the F of another or none. Runs of earlier versions do not say
-which part CNN they had, nor do weights without the config.json of their run; a warning then says that this was not checked."""
+  hund train preset --parts runs/parts/parts.h5 --run runs/body --out my_body
+  hund train preset --run runs/hand --out my_hand
+  hund train person --body my_body --hand my_hand --face face --out my_person"""
 _STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 _PRECISIONS = {"off": "float32", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
@@ -76,24 +68,9 @@ def _add_body(kinds):
     parser.set_defaults(run=cli_values.guarded(_train_body))
 
 
-def _add_preset(kinds):
-    parser = kinds.add_parser("preset", help="puts trained weights together as a preset", description=_PRESET_HELP)
-    parser.add_argument("--parts", metavar="FILE",
-                        help="weights of the part CNN, which goes with the landmark networks; this or --sensing must be given")
-    parser.add_argument("--sensing", metavar="FILE",
-                        help="weights of a MultitaskCNN, in the folder of its run; in place of part CNN and landmark networks")
-    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the body run")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
-    parser.add_argument("--part-map-size", type=cli_values.count(0),
-                        help="side of the maps on which L_b is computed between stages; 0: no L_b (default: that of the run)")
-    parser.add_argument("--data", default="not stated", metavar="TEXT", help="what it was trained on, for its metadata")
-    parser.add_argument("--licence", default="not stated", metavar="NAME", help="of the weights, for the metadata")
-    parser.set_defaults(run=cli_values.guarded(_make_preset))
-
-
 # Another kind of training is another function here: it adds its parser and sets `run`.
 KINDS = (_add_parts, _add_body, cli_train_part.add_hand, cli_train_part.add_face, cli_train_sensing.add_sensing,
-         cli_train_average.add_average, _add_preset)
+         cli_train_average.add_average, cli_train_preset.add_preset, cli_train_preset.add_person)
 
 
 def _add_body_options(parser):
@@ -131,53 +108,12 @@ def _train_body(options):
     return 0
 
 
-def _make_preset(options):
-    weights, settings = (os.path.join(options.folder, name) for name in ("weights.h5", "config.json"))
-    cli_train_options.check_files(options, "parts", "sensing")
-    cli_train_options.check_there("--run", weights, settings)
-    network = cli_train_sensing.network_of(options.parts, options.sensing)
-    from hund_tf import presets
-    from hund_tf.hund import HundBody
-    from hund_tf.training import runs, train
-
-    settings = runs.read_settings(options.folder)
-    cli_train_sensing.check_parts(options.folder, settings, options.sensing, network)
-    config = HundConfig.from_dict(settings["network"])
-    if options.part_map_size is not None:
-        config = dataclasses.replace(
-            config, objective=dataclasses.replace(config.objective, part_map_size=options.part_map_size))
-    model = HundBody(config)
-    model.build_weights()
-    model.load_weights(weights)
-    presets.save(options.out, model, network, {
-        "name": os.path.basename(os.path.abspath(options.out)), "licence": options.licence, "data": options.data,
-        "command": "hund " + shlex.join(sys.argv[1:]), "trainable_parameters": train.trainable_count(model),
-        "validation": _validation(options.folder)})
-    return 0
-
-
 def _body(options):
     return BodyConfig(asset=options.body, pose_prior=options.pose_prior, codes=options.codes)
 
 
 def _config(options):
     return HundConfig(body=_body(options), objective=ObjectiveConfig(part_map_size=options.part_map_size))
-
-
-def _validation(run):
-    """Validation figures of a run's weights, from its `curve.csv`: dict; none where there is no such file.
-
-    They are of the last epoch, but where the run ended early its weights are a copy of the best.
-    """
-    paths = [os.path.join(run, name) for name in ("curve.csv", "weights.h5", "best.h5")]
-    if not os.path.exists(paths[0]):
-        return {}
-    with open(paths[0], newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    early = os.path.exists(paths[2]) and filecmp.cmp(*paths[1:], shallow=False)
-    row = min(rows, key=lambda row: float(row["val_loss"])) if early else rows[-1]
-    return {name[4:]: round(float(value), 3) for name, value in row.items()
-            if name.startswith("val_") and value != "NA"}
 
 
 def _weights(text):

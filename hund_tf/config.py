@@ -70,11 +70,14 @@ class PartConfig:
     context_dim: int = 240
     keypoint_weight: float = 10.0  # lambda_k; L_k in crop widths
     prior_weight: float = 1e-3  # on the squared codes
+    polish_steps: int = 20  # down L_u after the last stage, where the part is put into a body
     body: BodyConfig = dataclasses.field(default_factory=BodyConfig)
 
     def __post_init__(self):
         if self.kind not in PARTS:
             raise ValueError(f"`kind` must be one of {PARTS}. Received: {self.kind!r}.")
+        if self.polish_steps < 0:
+            raise ValueError(f"`polish_steps` must not be negative. Received: {self.polish_steps}.")
         _check_positive(self, "num_stages", "units", "context_dim")
 
     def to_dict(self):

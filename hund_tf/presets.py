@@ -1,20 +1,26 @@
 """Named presets: a folder with settings, weights and where they come from, found by name or path.
 
-    config.json     settings of the networks
-    weights.h5      weights of the HUND network
-    parts.h5        weights of the part CNN, where the landmark networks look at the crops ("sensing": "landmarks")
-    sensing.h5      weights of `MultitaskCNN` in its place, where that does ("sensing": "multitask")
-    metadata.json   which of the two, sha256 of each file, licence, data, command, metrics
+    config.json      settings of the networks; of a person, the names of the presets it is put together from
+    weights.h5       weights of the HUND network of a body, a hand or a face
+    parts.h5         of a body: weights of the part CNN, where the landmark networks look at the crops ("sensing": "landmarks")
+    sensing.h5       weights of `MultitaskCNN` in its place, where that does ("sensing": "multitask")
+    uncertainty.npz  of a body or a person, if it was calibrated: how far off its points may be
+    metadata.json    its kind ("body", "hand", "face" or "person"), sensing, sha256 of each file, licence, data, command, metrics
 """
 
 import hashlib
 import json
 import os
+import shutil
 
-from hund_tf.config import HundConfig
+from hund_tf.config import PARTS, HundConfig, PartConfig
 
 SENSING_WEIGHTS = {"landmarks": "parts.h5", "multitask": "sensing.h5"}
-_FILES = ("config.json", "weights.h5", "metadata.json")  # of every preset, beside its sensing's weights
+BODY, PERSON = "body", "person"
+KINDS = (BODY, *PARTS, PERSON)
+MEMBERS = (BODY, *PARTS)  # of a person
+UNCERTAINTY = "uncertainty.npz"
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "weights.h5", "metadata.json"
 PACKAGED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assets", "presets")
 
 
@@ -49,34 +55,71 @@ def packaged():
 
 
 def read_config(folder):
-    """`HundConfig` of a preset folder."""
-    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-        return HundConfig.from_dict(json.load(file))
+    """`HundConfig` of a body's preset folder."""
+    return HundConfig.from_dict(_read_json(folder, _CONFIG))
 
 
-def files(sensing="landmarks"):
-    """Names of the files of a preset whose crops are looked at by "landmarks" or "multitask".
+def read_part_config(folder):
+    """`PartConfig` of a hand's or a face's preset folder."""
+    return PartConfig.from_dict(_read_json(folder, _CONFIG))
+
+
+def read_members(folder):
+    """Folders of the presets that a person's preset is put together from: dict of `MEMBERS`.
 
     Raises:
-        ValueError: if there is no such sensing.
+        FileNotFoundError: if there is none of such a name.
+        ValueError: if one is not named, is of another kind, or holds other weights than when the person was made.
     """
+    names, made = _read_json(folder, _CONFIG), _read_json(folder, _METADATA)["members"]
+    if sorted(names) != sorted(MEMBERS):
+        raise ValueError(f"{_CONFIG} of a person must name {', '.join(MEMBERS)}. Received: {', '.join(names)}, in {folder}.")
+    folders = {kind: find(names[kind]) for kind in MEMBERS}
+    for kind, member in folders.items():
+        found = _weights_of(kind, member)
+        if found != made[kind]:
+            raise ValueError(f"{folder} was made with a {kind}'s weights of sha256 {made[kind]}. Received: {found}, in {member}. "
+                             "`hund train person` makes a preset with those.")
+    return folders
+
+
+def _weights_of(kind, folder):
+    """Checksum of the weights of a preset of that kind."""
+    metadata = read_metadata(folder)
+    if metadata["kind"] != kind:
+        raise ValueError(f"Preset {folder} must be a {kind}'s. Received: a {metadata['kind']}'s.")
+    return metadata["sha256"][_WEIGHTS]
+
+
+def files(kind=BODY, sensing="landmarks"):
+    """Names of the files that a preset of a kind must hold.
+
+    Args:
+        kind: one of `KINDS`.
+        sensing: "landmarks" or "multitask", what looks at the crops; of a body.
+
+    Raises:
+        ValueError: if there is no such kind or sensing.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
     if sensing not in SENSING_WEIGHTS:
         raise ValueError(f"`sensing` must be one of {tuple(SENSING_WEIGHTS)}. Received: {sensing!r}.")
-    return *_FILES[:2], SENSING_WEIGHTS[sensing], _FILES[2]
+    weights = {BODY: (_WEIGHTS, SENSING_WEIGHTS[sensing]), PERSON: ()}.get(kind, (_WEIGHTS,))
+    return _CONFIG, *weights, _METADATA
 
 
 def read_metadata(folder):
-    """`metadata.json` of a preset folder, as a dict with "sensing", after its checksums were compared.
+    """`metadata.json` of a preset folder, as a dict with "kind" and "sensing", after its checksums were compared.
 
     Raises:
         FileNotFoundError: if a file of the preset is missing.
-        ValueError: if a file is not the one that the metadata names, or there is no such sensing.
+        ValueError: if a file is not the one that the metadata names, or there is no such kind or sensing.
     """
-    _check_there(folder, _FILES)
-    with open(os.path.join(folder, "metadata.json"), encoding="utf-8") as file:
-        metadata = json.load(file)
-    metadata.setdefault("sensing", "landmarks")
-    _check_there(folder, files(metadata["sensing"]))
+    _check_there(folder, (_CONFIG, _METADATA))
+    metadata = {"kind": BODY, "sensing": "landmarks", **_read_json(folder, _METADATA)}
+    _check_there(folder, files(metadata["kind"], metadata["sensing"]))
+    _check_there(folder, metadata["sha256"])
     for name, expected in metadata["sha256"].items():
         found = sha256(os.path.join(folder, name))
         if found != expected:
@@ -84,29 +127,68 @@ def read_metadata(folder):
     return metadata
 
 
-def save(folder, model, network, metadata):
-    """Writes a preset.
+def save(folder, model, network, metadata, uncertainty=None):
+    """Writes a body's preset.
 
     Args:
         folder: str.
         model: `HundBody`.
         network: `PartSegmentation`, for a preset that looks by the landmark networks, or `MultitaskCNN`.
-        metadata: dict, to which sensing and checksums are added.
+        metadata: dict, to which kind, sensing and checksums are added.
+        uncertainty: str, path of its calibration (tools/calibrate_uncertainty.py), or None.
     """
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(model.config.to_dict(), file, indent=2)
-    model.save_weights(os.path.join(folder, "weights.h5"))
+    model.save_weights(os.path.join(folder, _WEIGHTS))
     network.save_weights(os.path.join(folder, SENSING_WEIGHTS[network.sensing]))
-    digests = {name: sha256(os.path.join(folder, name)) for name in files(network.sensing)[:3]}
-    with open(os.path.join(folder, "metadata.json"), "w", encoding="utf-8") as file:
-        json.dump({**metadata, "sensing": network.sensing, "sha256": digests}, file, indent=2)
+    _finish(folder, model.config.to_dict(), {**metadata, "kind": BODY, "sensing": network.sensing}, uncertainty)
+
+
+def save_part(folder, model, metadata):
+    """Writes the preset of a hand or a face, a `HundPart`; arguments as of `save`."""
+    os.makedirs(folder, exist_ok=True)
+    model.save_weights(os.path.join(folder, _WEIGHTS))
+    _finish(folder, model.config.to_dict(), {**metadata, "kind": model.config.kind}, None)
+
+
+def save_person(folder, names, metadata, uncertainty=None):
+    """Writes the preset of a person, put together from others.
+
+    Args:
+        folder: str.
+        names: dict of `MEMBERS` to names of presets.
+        metadata, uncertainty: as of `save`.
+
+    Raises:
+        FileNotFoundError: if there is no preset of such a name.
+        ValueError: if one is of another kind.
+    """
+    members = {kind: _weights_of(kind, find(names[kind])) for kind in MEMBERS}
+    sensing = read_metadata(find(names[BODY]))["sensing"]
+    os.makedirs(folder, exist_ok=True)
+    _finish(folder, names, {**metadata, "kind": PERSON, "sensing": sensing, "members": members}, uncertainty)
+
+
+def _finish(folder, config, metadata, uncertainty):
+    with open(os.path.join(folder, _CONFIG), "w", encoding="utf-8") as file:
+        json.dump(config, file, indent=2)
+    names = files(metadata["kind"], metadata.get("sensing", "landmarks"))[:-1]
+    if uncertainty is not None:
+        shutil.copyfile(uncertainty, os.path.join(folder, UNCERTAINTY))
+        names += (UNCERTAINTY,)
+    digests = {name: sha256(os.path.join(folder, name)) for name in names}
+    with open(os.path.join(folder, _METADATA), "w", encoding="utf-8") as file:
+        json.dump({**metadata, "sha256": digests}, file, indent=2)
+
+
+def _read_json(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return json.load(file)
 
 
 def _check_there(folder, names):
     for file in names:
         if not os.path.isfile(os.path.join(folder, file)):
-            raise FileNotFoundError(f"A preset holds {', '.join(names)}. Missing: {os.path.join(folder, file)}.")
+            raise FileNotFoundError(f"A preset must hold {', '.join(names)}. Missing: {os.path.join(folder, file)}.")
 
 
 def sha256(path):

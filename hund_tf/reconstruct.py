@@ -6,6 +6,7 @@ import tensorflow as tf
 from hund_tf import arguments, presets
 from hund_tf import distortion as lenses
 from hund_tf.clock import Clock
+from hund_tf.config import PARTS
 from hund_tf.fitting import lbfgs, starts
 from hund_tf.geometry import camera
 from hund_tf.hund import HundBody
@@ -18,6 +19,9 @@ from hund_tf.sensing.landmarks import LandmarkNetworks
 from hund_tf.sensing.landmark_sensing import LandmarkSensing
 from hund_tf.sensing.multitask_cnn import MultitaskSensing
 from hund_tf.state import ImageEvidence, ModelState
+from hund_tf.uncertainty import Uncertainty
+from hund_tf.whole_body.hund_part import HundPart
+from hund_tf.whole_body.part_networks import PartLandmarks, PartNetworks, part_landmarks
 
 
 class Reconstructor(tf.Module):
@@ -29,11 +33,13 @@ class Reconstructor(tf.Module):
             `confidence`, and its `describe(landmarks, intrinsics)` makes `ImageEvidence` of that.
         metadata: dict, of the preset.
         detector: `PersonDetector`; the packaged one if None.
+        parts: `PartNetworks`, of hands and face; None: the body alone.
+        uncertainty: `Uncertainty`, calibrated for these networks; None: not told.
     """
 
-    def __init__(self, hund, sensing, metadata, detector=None):
+    def __init__(self, hund, sensing, metadata, detector=None, parts=None, uncertainty=None):
         super().__init__(name="reconstructor")
-        self.hund, self.sensing, self.metadata = hund, sensing, metadata
+        self.hund, self.sensing, self.metadata, self.parts, self.uncertainty = hund, sensing, metadata, parts, uncertainty
         self.detector = PersonDetector() if detector is None else detector
         specs = ImageEvidence(*(tf.TensorSpec(shape, tf.float32) for shape in (
             (None, MAP_SIZE, MAP_SIZE, 256), (None, MAP_SIZE, MAP_SIZE, 137), (None, MAP_SIZE, MAP_SIZE, 15),
@@ -42,8 +48,11 @@ class Reconstructor(tf.Module):
         self._step = tf.function(self.hund.neural_descent.cell.__call__, autograph=False, reduce_retracing=True)
         self._judge = tf.function(self._judge_eagerly, autograph=False, reduce_retracing=True)
         self._refine = tf.function(self._refine_eagerly, autograph=False, reduce_retracing=True)
-        self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), autograph=False, input_signature=[
-            ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))])
+        state = ModelState(*(tf.TensorSpec((None, n), tf.float32) for n in (306, 16, 20, 6, 3)))
+        self._pose = tf.function(lambda state: self.hund.body(state, mesh="full"), autograph=False, input_signature=[state])
+        points = PartLandmarks(*(tf.TensorSpec(shape, tf.float32) for shape in ((None, 137, 2), (None, 137), (None, 137))))
+        self._complete = tf.function(self._complete_eagerly, autograph=False, input_signature=[
+            state, points, tf.TensorSpec((None, 4), tf.float32)])
 
     @property
     def names(self):
@@ -127,8 +136,12 @@ class Reconstructor(tf.Module):
             state, loss = self._refine(states[-1], summary, tf.constant(refine))
             refined = loss.numpy().tolist()
             clock.lap("refinement")
+        state, part_weights = self.complete(state, seen.landmarks, seen.intrinsics)
+        if self.parts is not None:
+            clock.lap("hands and face", state.theta)
         body = self._pose(state)
         clock.lap("body", body.vertices)
+        radii = self.judge_uncertainty(confidence, reports[-1].loss, part_weights)
         keypoints2d = camera.project(
             tf.cast(body.keypoints, tf.float64), np.tile(intrinsics[None], [len(boxes), 1])).numpy()
         if lens is not None:
@@ -145,8 +158,26 @@ class Reconstructor(tf.Module):
                 state=ModelState(theta, shape, expression, rotation, translation), vertices=vertices, faces=faces,
                 joints3d=joints, keypoints3d=keypoints, keypoints2d=keypoints2d[i], keypoint_confidence=confidence[i],
                 detected_keypoints2d=detected[i], joint_rotations=turns, stage_losses=losses[i],
-                stage_states=packed[i], refined_loss=refined[i]))
+                stage_states=packed[i], refined_loss=refined[i], part_weights=part_weights[i].numpy(),
+                **{name: values[i].numpy() for name, values in radii.items()}))
         return people
+
+    def complete(self, state, landmarks, intrinsics):
+        """Hands and face put into the body's `ModelState`: the person's, and how far each part counted `[B, 3]`."""
+        if self.parts is None:
+            return state, tf.zeros([tf.shape(state.theta)[0], 3])
+        return self._complete(state, part_landmarks(landmarks), intrinsics)
+
+    def _complete_eagerly(self, state, landmarks, intrinsics):
+        return self.parts.complete(state, landmarks, intrinsics)
+
+    def judge_uncertainty(self, confidence, loss, part_weights):
+        """`keypoint_uncertainty` `[B, 137, 2]` and `joint_uncertainty` `[B, 63, 2]`, metres, as a dict; none if not calibrated."""
+        if self.uncertainty is None:
+            return {}
+        radii = self.uncertainty(confidence, loss, part_weights)
+        points = len(self.hund.body.keypoint_names)
+        return {"keypoint_uncertainty": radii[:, :points], "joint_uncertainty": radii[:, points:]}
 
     def _descend(self, packed, context, summary, num_stages, clock):
         descent = self.hund.neural_descent
@@ -175,25 +206,62 @@ class Reconstructor(tf.Module):
         return self.hund.objective(packed, summary)
 
 
-def load_preset(name="body"):
-    """Loads a preset by name or folder.
+def load_preset(name=presets.PERSON):
+    """Loads the preset of a person or of a body alone by name or folder.
 
     Args:
-        name: str, "body" or the path of a preset folder.
+        name: str, "person", "body" or the path of a preset folder.
 
     Returns:
         `Reconstructor`.
 
     Raises:
         FileNotFoundError: if there is no such preset; lists where it was looked for.
-        ValueError: if a file's checksum or the weights do not match.
+        ValueError: if a file's checksum or the weights do not match, or the preset is that of a hand or a face.
     """
     folder = presets.find(name)
     metadata = presets.read_metadata(folder)
-    hund = HundBody(presets.read_config(folder))
-    hund.build_weights()
-    hund.load_weights(f"{folder}/weights.h5")
-    return Reconstructor(hund, load_sensing(folder, metadata["sensing"]), metadata)
+    if metadata["kind"] not in (presets.PERSON, presets.BODY):
+        raise ValueError(f"`name` must be the preset of a person or a body; load_part loads that of a part. Received: {name!r}, "
+                         f"a {metadata['kind']}'s.")
+    uncertainty = Uncertainty.load(f"{folder}/{presets.UNCERTAINTY}") if presets.UNCERTAINTY in metadata["sha256"] else None
+    if metadata["kind"] == presets.BODY:
+        hund, sensing = _load_body(folder, metadata)
+        return Reconstructor(hund, sensing, metadata, uncertainty=uncertainty)
+    folders = presets.read_members(folder)
+    hund, sensing = _load_body(folders[presets.BODY], presets.read_metadata(folders[presets.BODY]))
+    parts = PartNetworks(hund.body, *(load_part(folders[kind]) for kind in PARTS))
+    return Reconstructor(hund, sensing, metadata, parts=parts, uncertainty=uncertainty)
+
+
+def load_part(name):
+    """Loads the preset of a hand or a face by name or folder.
+
+    Args:
+        name: str, "hand", "face" or the path of a preset folder.
+
+    Returns:
+        `HundPart`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_preset`.
+    """
+    folder = presets.find(name)
+    metadata = presets.read_metadata(folder)
+    if metadata["kind"] not in PARTS:
+        raise ValueError(f"`name` must be the preset of one of {PARTS}. Received: {name!r}, a {metadata['kind']}'s.")
+    return _with_weights(HundPart(presets.read_part_config(folder)), folder)
+
+
+def _load_body(folder, metadata):
+    """The network and the sensing of a body's preset."""
+    return _with_weights(HundBody(presets.read_config(folder)), folder), load_sensing(folder, metadata["sensing"])
+
+
+def _with_weights(network, folder):
+    network.build_weights()
+    network.load_weights(f"{folder}/weights.h5")
+    return network
 
 
 def load_sensing(folder, sensing):

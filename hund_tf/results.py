@@ -28,6 +28,12 @@ class Person(NamedTuple):
         stage_losses: `[M + 1]`, L_u, that of s_0 first.
         stage_states: `[M + 1, S]`, packed.
         refined_loss: float, L_u after `refine` iterations of L-BFGS, which gave the body; None without.
+        part_weights: `[3]`, how far left hand, right hand and head follow the networks of hands and face, 0 to 1: fingers and
+            wrists, expression and the turn of the head. At 0 (not seen, or a preset without those networks) wrist and head
+            stand as the body's network has them, fingers and face as the prior's mean.
+        keypoint_uncertainty: `[137, 2]`, metres: radii about each point of `keypoints3d`, relative to the pelvis, within which
+            the true one lies in 50 and in 90 of 100 cases; None if the preset was not calibrated.
+        joint_uncertainty: `[63, 2]`, as that, of `joints3d`.
     """
 
     box: np.ndarray
@@ -44,6 +50,9 @@ class Person(NamedTuple):
     stage_losses: np.ndarray
     stage_states: np.ndarray
     refined_loss: Optional[float] = None
+    part_weights: np.ndarray = np.zeros(3, np.float32)
+    keypoint_uncertainty: Optional[np.ndarray] = None
+    joint_uncertainty: Optional[np.ndarray] = None
 
 
 class Reconstruction(NamedTuple):

@@ -46,7 +46,9 @@ def make_person(seed=0, x=0.0):
         joints3d=vertices[np.arange(JOINTS) % 4], keypoints3d=keypoints, keypoints2d=keypoints2d,
         keypoint_confidence=np.linspace(0, 1, KEYPOINTS), detected_keypoints2d=keypoints2d + 0.25,
         joint_rotations=rotations, stage_losses=np.array([3.0, 2.0, 1.5, 1.2, 1.1, 1.0], np.float32),
-        stage_states=np.zeros([6, 151], np.float32), refined_loss=None)
+        stage_states=np.zeros([6, 151], np.float32), refined_loss=None, part_weights=np.array([1.0, 0.0, 0.5], np.float32),
+        keypoint_uncertainty=np.tile(np.array([[0.04, 0.09]], np.float32), [KEYPOINTS, 1]),
+        joint_uncertainty=np.tile(np.array([[0.03, 0.08]], np.float32), [JOINTS, 1]))
 
 
 class StubModel:

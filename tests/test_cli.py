@@ -48,7 +48,7 @@ def test_options_reach_the_model(stub_model):
     assert os.listdir("r") == ["a.json"]
     result = read("r/a.json")
     assert result["camera"] == {"intrinsics": [100, 110, 32, 24], "source": "given", "distortion": None}
-    assert result["image"] == "a.png" and len(result["people"]) == 1 and result["preset"] == "body"
+    assert result["image"] == "a.png" and len(result["people"]) == 1 and result["preset"] == "person"
 
 
 def test_refinement_is_asked_for_and_told(stub_model):

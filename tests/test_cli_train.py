@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hund_tf import cli, cli_train
+from hund_tf import cli, cli_train_preset
 from hund_tf.config import BodyConfig, HundConfig, PartConfig, TrainingConfig
 from hund_tf.training.runs import keep_settings, read_settings
 
@@ -172,6 +172,27 @@ def test_preset(monkeypatch, capsys, in_folder_with_files):
     assert "trained with that of sha256 a, and --parts, which gives those of b" in capsys.readouterr().err
 
 
+def test_preset_of_a_part_and_of_a_person(monkeypatch, capsys, in_folder_with_files):
+    from hund_tf import presets
+    from hund_tf.whole_body import hund_part
+
+    saved = []
+    keep_settings("r", {"network": PartConfig("face").to_dict()})
+    (in_folder_with_files / "r" / "weights.h5").touch()
+    monkeypatch.setattr(hund_part.HundPart, "build_weights", lambda self: None)
+    monkeypatch.setattr(hund_part.HundPart, "load_weights", lambda self, path: saved.append((path, self.config.kind)))
+    monkeypatch.setattr(presets, "save_part", lambda *arguments: saved.append(arguments))
+    monkeypatch.setattr(presets, "save_person", lambda *arguments: saved.append(arguments))
+    assert cli.main("train preset --run r --out mine --licence CC0-1.0".split()) == 0
+    assert saved[0] == ("r/weights.h5", "face") and saved[1][0] == "mine" and saved[1][2]["licence"] == "CC0-1.0"
+    assert cli.main("train preset --run r --out mine --parts parts.h5".split()) == 2
+    assert "--parts must go with the run of a body. Received: with that of a face" in capsys.readouterr().err
+    assert cli.main("train person --body a --hand b --face c --uncertainty parts.h5 --out who".split()) == 0
+    assert saved[2][:2] == ("who", {"body": "a", "hand": "b", "face": "c"}) and saved[2][3] == "parts.h5"
+    assert cli.main("train person --body a --hand b --face c --uncertainty nowhere.npz --out who".split()) == 2
+    assert "nowhere.npz" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("best, loss", [(b"finished", 2.25), (b"others", 3.5), (None, 3.5)])
 def test_validation_is_that_of_the_weights(tmp_path, best, loss):
     """A run that ended early left a copy of its best weights, others left those of their last epoch."""
@@ -179,11 +200,11 @@ def test_validation_is_that_of_the_weights(tmp_path, best, loss):
     (tmp_path / "curve.csv").write_text("epoch,loss,val_loss\n0,2,2.25\n1,1,3.5\n")
     if best is not None:
         (tmp_path / "best.h5").write_bytes(best)
-    assert cli_train._validation(str(tmp_path)) == {"loss": loss}
+    assert cli_train_preset._validation(str(tmp_path)) == {"loss": loss}
 
 
 def test_a_mean_has_no_validation(tmp_path):
-    assert cli_train._validation(str(tmp_path)) == {}
+    assert cli_train_preset._validation(str(tmp_path)) == {}
 
 
 def test_a_run_goes_on_with_the_settings_it_began_with(tmp_path):

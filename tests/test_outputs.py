@@ -32,10 +32,11 @@ def test_json_contract():
         "box": (4,), "keypoints2d": (137, 2), "keypoints3d": (137, 3), "keypoint_confidence": (137,),
         "keypoint_names": (137,), "detected_keypoints2d": (137, 2), "joints3d": (63, 3), "joint_names": (63,),
         "joint_rotations": (63, 3, 3), "theta": (306,), "shape": (16,), "expression": (20,), "rotation": (6,),
-        "translation": (3,), "stage_losses": (6,)}
+        "translation": (3,), "stage_losses": (6,), "keypoint_uncertainty": (137, 2), "joint_uncertainty": (63, 2)}
     assert len(content["people"]) == 2
     for person in content["people"]:
-        assert set(person) == {"score", "refined_loss", *shapes} and person["refined_loss"] is None
+        assert set(person) == {"score", "refined_loss", "part_weights", *shapes} and person["refined_loss"] is None
+        assert person["part_weights"] == {"left_hand": 1.0, "right_hand": 0.0, "head": 0.5}
         assert isinstance(person["score"], float)
         for name, shape in shapes.items():
             assert np.shape(person[name]) == shape, name

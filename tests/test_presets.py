@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from hund_tf import presets
-from hund_tf.config import HundConfig, ObjectiveConfig
+import hund_tf
+from hund_tf import presets, uncertainty
+from hund_tf.config import PARTS, HundConfig, ObjectiveConfig, PartConfig
 from hund_tf.hund import HundBody
 from hund_tf.training import train
+from hund_tf.whole_body.hund_part import HundPart
 
 CONFIG = HundConfig(objective=ObjectiveConfig(part_map_size=0))
 
@@ -89,7 +91,7 @@ def test_says_what_looks_at_the_crops(saved, tmp_path):
     assert presets.read_metadata(saved[0])["sensing"] == "landmarks"
     presets.save(str(tmp_path), saved[1], TinyCNN(), {"name": "mine"})
     assert presets.read_metadata(str(tmp_path))["sensing"] == "multitask"
-    assert sorted(os.listdir(tmp_path)) == sorted(presets.files("multitask"))
+    assert sorted(os.listdir(tmp_path)) == sorted(presets.files(sensing="multitask"))
     (tmp_path / "sensing.h5").write_bytes(b"x")
     with pytest.raises(ValueError, match="sensing.h5 .* must have sha256"):
         presets.read_metadata(str(tmp_path))
@@ -112,3 +114,78 @@ def test_unknown_sensing_is_refused(saved, tmp_path):
     (tmp_path / "metadata.json").write_text(json.dumps({**metadata, "sensing": "sonar"}), encoding="utf-8")
     with pytest.raises(ValueError, match="`sensing` must be one of .*sonar"):
         presets.read_metadata(str(tmp_path))
+
+
+@pytest.fixture(scope="module", name="family")
+def fixture_family(saved, tmp_path_factory):
+    """Presets of a body, a hand and a face, and of the person they are: folder of all, by their kinds."""
+    folder = str(tmp_path_factory.mktemp("family"))
+    shutil.copytree(saved[0], os.path.join(folder, "body"))
+    for kind in PARTS:
+        model = HundPart(PartConfig(kind, num_stages=1), saved[1].body)
+        model.build_weights()
+        presets.save_part(os.path.join(folder, kind), model, {"name": kind})
+    names = {kind: os.path.join(folder, kind) for kind in presets.MEMBERS}
+    joints, rng = saved[1].body.joint_names, np.random.default_rng(0)
+    uncertainty.calibrate(joints, rng.random((40, 137)), np.ones(40), np.zeros((40, 3)), 0.01 + rng.random((40, 200))).save(
+        os.path.join(folder, "radii.npz"))
+    presets.save_person(os.path.join(folder, "person"), names, {"name": "person"}, os.path.join(folder, "radii.npz"))
+    return folder
+
+
+def test_a_part_comes_back_as_it_was_saved(family):
+    again = hund_tf.load_part(os.path.join(family, "hand"))
+    assert again.config == PartConfig("hand", num_stages=1)
+    metadata = presets.read_metadata(os.path.join(family, "hand"))
+    assert metadata["kind"] == "hand" and sorted(metadata["sha256"]) == ["config.json", "weights.h5"]
+
+
+def test_a_person_is_put_together(family):
+    model = hund_tf.load_preset(os.path.join(family, "person"))
+    assert model.parts.hand.config.num_stages == 1 and model.parts.face.config.kind == "face"
+    assert model.parts.body is model.hund.body and model.metadata["kind"] == "person"
+    radii = model.judge_uncertainty(np.ones([2, 137]), np.ones(2), np.zeros([2, 3]))
+    assert radii["keypoint_uncertainty"].shape == (2, 137, 2) and radii["joint_uncertainty"].shape == (2, 63, 2)
+    alone = hund_tf.load_preset(os.path.join(family, "body"))
+    assert alone.parts is None and alone.judge_uncertainty(None, None, None) == {}
+
+
+def test_each_kind_has_its_own_loader(family):
+    with pytest.raises(ValueError, match="load_part loads that of a part. Received: .*hand', a hand's"):
+        hund_tf.load_preset(os.path.join(family, "hand"))
+    with pytest.raises(ValueError, match="preset of one of .* a person's"):
+        hund_tf.load_part(os.path.join(family, "person"))
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"hand": "face"}, "must be a hand's. Received: a face's"), ({"face": "nobody"}, "No preset"),
+    ({"feet": "face"}, "must name body, hand, face. Received")])
+def test_a_person_of_wrong_parts_is_refused(family, tmp_path, change, words):
+    shutil.copytree(os.path.join(family, "person"), tmp_path / "person")
+    config = json.loads((tmp_path / "person" / "config.json").read_text())
+    config.update({kind: os.path.join(family, name) for kind, name in change.items()})
+    (tmp_path / "person" / "config.json").write_text(json.dumps(config))
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        presets.read_members(str(tmp_path / "person"))
+
+
+def test_a_person_knows_the_weights_it_was_made_with(saved, family, tmp_path):
+    shutil.copytree(family, tmp_path / "family")
+    model = HundPart(PartConfig("hand", num_stages=1), saved[1].body)
+    model.build_weights()
+    presets.save_part(str(tmp_path / "family" / "hand"), model, {"name": "another"})
+    config = {kind: str(tmp_path / "family" / kind) for kind in presets.MEMBERS}
+    (tmp_path / "family" / "person" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="was made with a hand's weights of sha256 .*`hund train person`"):
+        presets.read_members(str(tmp_path / "family" / "person"))
+
+
+def test_a_calibration_that_was_changed_is_refused(family, tmp_path):
+    shutil.copytree(os.path.join(family, "person"), tmp_path / "person")
+    with open(tmp_path / "person" / "uncertainty.npz", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match="uncertainty.npz .* must have sha256"):
+        presets.read_metadata(str(tmp_path / "person"))
+    (tmp_path / "person" / "uncertainty.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="Missing: .*uncertainty.npz"):
+        presets.read_metadata(str(tmp_path / "person"))

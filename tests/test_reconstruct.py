@@ -118,7 +118,7 @@ class KnownNetworks(Reconstructor):
     """Places the mean state in each crop: the pelvis on the ray through its middle; the body is a cloud of points."""
 
     def __init__(self):
-        self.sensing, self.seen = Sensing(), []
+        self.sensing, self.seen, self.parts, self.uncertainty = Sensing(), [], None, None
         self.detector = lambda image: (tf.constant(PEOPLE, tf.float32), tf.constant([0.9, 0.8, 0.7, 0.6]))
         self.hund = SimpleNamespace(body=SimpleNamespace(faces=lambda mesh: np.zeros([1, 3], int)))
 

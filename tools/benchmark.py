@@ -45,7 +45,7 @@ def main(arguments=None):
     parser.add_argument("photo", nargs="?", default=cli.SAMPLE, help="default: the sample photo")
     parser.add_argument("--part", choices=("geometry", "photo", "export"), help="default: all")
     parser.add_argument("--export", metavar="FOLDER", help="of a version of an export of the preset; default: one is made")
-    parser.add_argument("--preset", default="body")
+    parser.add_argument("--preset", default="person", help="name or folder (default: %(default)s)")
     parser.add_argument("--max-people", type=_count, default=1, help="0: all (default: %(default)s)")
     parser.add_argument("--repeats", type=_positive, default=20)
     parser.add_argument("--no-cold", action="store_true", help="leave the cold start out")

@@ -1,5 +1,6 @@
 """Times of one photo: a cold start of the command to the first files, then every part in a warm process."""
 
+import functools
 import json
 import os
 import statistics
@@ -8,21 +9,38 @@ import sys
 import tempfile
 import time
 
-from benchmark_timing import entry
+from benchmark_timing import entry, medians
 
-from hund_tf import images, outputs
+from hund_tf import images, outputs, presets
 
 _WARM_UP = 3  # runs that are not counted: graphs are traced in the first
 
 
 def measure(photo, preset, max_people, repeats, cold=True):
-    """List of `entry` without peers; with `cold`, the parts of the first photo in a new process come first."""
+    """List of `entry`: with `cold`, the parts of the first photo in a new process; the parts in a warm one; of a person's preset,
+    the whole call beside that of its body alone."""
     entries = []
     if cold:
         entries += [entry(f"photo, cold: {name}", 1000 * seconds)
                     for name, seconds in measure_cold_start(photo, preset, max_people).items()]
     people, parts = measure_parts(photo, preset, max_people, repeats)
-    return entries + [entry(f"photo, people {people}: {name}", 1000 * seconds) for name, seconds in parts.items()]
+    entries += [entry(f"photo, people {people}: {name}", 1000 * seconds) for name, seconds in parts.items()]
+    return entries + measure_beside_body(photo, preset, max_people, repeats)
+
+
+def measure_beside_body(photo, preset, max_people, repeats):
+    """A person's preset and that of its body alone, in turns, on one photo; none of another preset."""
+    import hund_tf
+
+    model = hund_tf.load_preset(preset)
+    if model.parts is None:
+        return []
+    body = hund_tf.load_preset(presets.read_members(presets.find(preset))[presets.BODY])
+    pixels = images.read_image(photo)
+    calls = {name: functools.partial(which.reconstruct, pixels, max_people=max_people or None)
+             for name, which in (("person", model), ("body", body))}
+    people, times = len(calls["person"]().people), medians(calls, repeats, seconds=120.0)
+    return [entry(f"photo, people {people}: whole person beside the body alone", times["person"], "body alone", times["body"])]
 
 
 def measure_cold_start(photo, preset, max_people):

@@ -23,7 +23,7 @@ def main(arguments=None):
     parser.add_argument("protocol", choices=("pose2sim", "photos", "held-out"))
     parser.add_argument("path", help="cases.json or its folder (pose2sim), folder of photos (photos), "
                         "pattern of scene files (held-out)")
-    parser.add_argument("--preset", default="body", help="name or folder; 'landmarks': the landmark networks' own 3D "
+    parser.add_argument("--preset", default="person", help="name or folder; 'landmarks': the landmark networks' own 3D "
                         "points, as a baseline (default: %(default)s)")
     parser.add_argument("--boxes", choices=("detector", "truth"), default="detector", help="pose2sim only")
     parser.add_argument("--noise", type=float, default=1.0,

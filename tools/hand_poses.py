@@ -14,6 +14,8 @@ HELD_OUT = 0.15
 _REST_Z = (0.0, -0.047, -0.036, -0.068)  # directions of the straight fingers, (1, 0, z)
 _REST_THUMB = (0.795, -0.446, 0.411)
 _JITTER = 0.06  # radians, of a sign's finger joints: one example of each is all there is
+_GESTURES = 0.4  # share of made-up hands whose fingers are each either straight or folded
+_THUMB_JITTER = (0.3, 0.15, 0.15)  # radians, of the three joints of a made-up hand's thumb
 
 
 class HandPoses:
@@ -46,14 +48,15 @@ class HandPoses:
     def sample(self, count, split, rng, made_up=True):
         """Rotation matrices `[count, 15, 3, 3]`, fingers in the order of `FINGERS`.
 
-        Captured and signing hands in equal parts; with `made_up` half of all are curls instead.
+        Captured and signing hands in equal parts; with `made_up` half of all are curls instead, with the thumbs of other hands.
         """
         captured, signs = (part[split][rng.integers(0, len(part[split]), count)] for part in (self._captured, self._signs))
         if made_up:
             signs = _jittered(signs, rng)
         pose = np.where((rng.random(count) < 0.5)[:, None, None], captured, signs)
         if made_up:
-            pose = np.where((rng.random(count) < 0.5)[:, None, None], _curls(count, rng, pose), pose)
+            curls = _curls(count, rng, _jittered(pose[rng.permutation(count)], rng, _THUMB_JITTER))
+            pose = np.where((rng.random(count) < 0.5)[:, None, None], curls, pose)
         return Rotation.from_quat(pose[..., [1, 2, 3, 0]].reshape(-1, 4)).as_matrix().reshape(count, 15, 3, 3)
 
 
@@ -62,6 +65,8 @@ def _curls(count, rng, thumbs):
     hand, finger = rng.uniform(-0.1, 1.0, (count, 1)), rng.normal(0, 0.25, (count, 4))
     curl = np.clip(hand + finger, -0.12, 1.0)
     curl = np.where(rng.random((count, 4)) < 0.12, rng.choice([0.0, 1.0], (count, 4)), curl)
+    folded = rng.choice([0.0, 0.95], (count, 4)) + rng.normal(0, 0.08, (count, 4))
+    curl = np.where(rng.random((count, 1)) < _GESTURES, np.clip(folded, -0.12, 1.0), curl)
     angle = curl[..., None] * np.array([1.45, 1.65, 1.1]) + rng.normal(0, 0.08, (count, 4, 3))
     spread = rng.normal(0, 0.1, (count, 1)) * np.array([1.0, 0.2, -0.4, -1.0]) + rng.normal(0, 0.05, (count, 4))
     vectors = np.zeros((count, 4, 3, 3))
@@ -71,8 +76,9 @@ def _curls(count, rng, thumbs):
     return np.concatenate([quaternions, thumbs[:, 12:]], axis=1)
 
 
-def _jittered(pose, rng):
-    turn = Rotation.from_rotvec(rng.normal(0, _JITTER, (len(pose) * 15, 3)))
+def _jittered(pose, rng, thumb=(_JITTER,) * 3):
+    spread = np.array([_JITTER] * 12 + list(thumb))[:, None]
+    turn = Rotation.from_rotvec((rng.normal(size=(len(pose), 15, 3)) * spread).reshape(-1, 3))
     turned = Rotation.from_quat(pose[..., [1, 2, 3, 0]].reshape(-1, 4)) * turn
     return turned.as_quat()[:, [3, 0, 1, 2]].reshape(pose.shape)
 

@@ -32,7 +32,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", help="folder of photos")
     parser.add_argument("--out", required=True, help="folder of the sheets")
-    parser.add_argument("--preset", default="body", help="name or folder (default: %(default)s)")
+    parser.add_argument("--preset", default="person", help="name or folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     paths, problems = images.find_photos([options.photos])
     if not paths:

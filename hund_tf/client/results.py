@@ -35,6 +35,9 @@ class HundResult(NamedTuple):
         translation: `[N, 3]`.
         stage_states: `[N, M + 1, 151]`.
         stage_losses: `[N, M + 1]`.
+        part_weights: `[N, 3]`, of left hand, right hand and head.
+        keypoint_uncertainty: `[N, 137, 2]`.
+        joint_uncertainty: `[N, 63, 2]`.
     """
 
     num_people: int
@@ -58,6 +61,9 @@ class HundResult(NamedTuple):
     translation: Optional[np.ndarray] = None
     stage_states: Optional[np.ndarray] = None
     stage_losses: Optional[np.ndarray] = None
+    part_weights: Optional[np.ndarray] = None
+    keypoint_uncertainty: Optional[np.ndarray] = None
+    joint_uncertainty: Optional[np.ndarray] = None
 
 
 PER_PERSON = HundResult._fields[HundResult._fields.index("box"):]

@@ -3,7 +3,7 @@
     OUT/models.config                    for tensorflow_model_server --model_config_file
     OUT/<name>/<version>/                the SavedModel
         assets.extra/tf_serving_warmup_requests
-        assets.extra/preset/             config.json and metadata.json of the preset
+        assets.extra/preset/             config.json and metadata.json of the preset; of a person's also those of body, hand, face
         assets.extra/licences/           what everything in it comes from, and the texts
 """
 
@@ -95,12 +95,20 @@ def _write_extra(folder, preset, name):
     extra = os.path.join(folder, _EXTRA)
     for part in ("preset", "licences"):
         os.makedirs(os.path.join(extra, part))
-    for file in ("config.json", "metadata.json"):
-        shutil.copyfile(os.path.join(preset, file), os.path.join(extra, "preset", file))
+    _write_preset(os.path.join(extra, "preset"), preset)
+    if presets.read_metadata(preset)["kind"] == presets.PERSON:
+        for kind, member in presets.read_members(preset).items():
+            os.makedirs(os.path.join(extra, "preset", kind))
+            _write_preset(os.path.join(extra, "preset", kind), member)
     for file, path in _LICENCES.items():
         shutil.copyfile(os.path.join(_PACKAGE, *path), os.path.join(extra, "licences", file))
     shutil.copyfile(_own_licence(), os.path.join(extra, "licences", "hund_tf_Apache-2.0.txt"))
     write_warmup(os.path.join(extra, WARMUP), name)
+
+
+def _write_preset(folder, preset):
+    for file in ("config.json", "metadata.json"):
+        shutil.copyfile(os.path.join(preset, file), os.path.join(folder, file))
 
 
 def _own_licence():

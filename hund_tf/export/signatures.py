@@ -43,7 +43,8 @@ class ServedReconstructor(tf.Module):
         super().__init__(name="served_reconstructor")
         line = _Line(reconstructor)
         stages = reconstructor.hund.neural_descent.num_stages
-        self.variables_of_networks = list(reconstructor.hund.variables) + list(line.sensing_variables)
+        parts = () if reconstructor.parts is None else reconstructor.parts.variables
+        self.variables_of_networks = [*reconstructor.hund.variables, *parts, *line.sensing_variables]
 
         def serving_default(image_bytes):
             return line.photos(image_bytes, tf.constant(max_people), tf.constant(stages))
@@ -93,6 +94,7 @@ class _Line:
     """The steps of `Reconstructor.reconstruct` as functions of tensors."""
 
     def __init__(self, reconstructor):
+        self._reconstructor = reconstructor
         self._hund, self._sensing, self._detector = reconstructor.hund, reconstructor.sensing, reconstructor.detector
         self.sensing_variables = [*self._sensing.variables, *self._detector.variables]
         # one trace each, whoever calls
@@ -209,8 +211,10 @@ class _Line:
             lambda i, *_: i < num_stages, step, [0, packed, cell.initial_memory(count), report.feedback, states, losses],
             parallel_iterations=1)
         state = hund.codec.unpack(packed, crop_intrinsics, CROP_SIZE)
-        body = hund.body(state, mesh="full")
+        state, part_weights = self._reconstructor.complete(state, landmarks, crop_intrinsics)
+        body, losses = hund.body(state, mesh="full"), tf.transpose(losses.stack(), [1, 0])
         return {"vertices": body.vertices, "joints3d": body.joints, "keypoints3d": body.keypoints,
                 "keypoints2d": camera.project(tf.cast(body.keypoints, tf.float64), photo_camera),
                 "joint_rotations": body.joint_rotations, **state._asdict(),
-                "stage_states": tf.transpose(states.stack(), [1, 0, 2]), "stage_losses": tf.transpose(losses.stack(), [1, 0])}
+                "stage_states": tf.transpose(states.stack(), [1, 0, 2]), "stage_losses": losses, "part_weights": part_weights,
+                **self._reconstructor.judge_uncertainty(landmarks.confidence, losses[:, -1], part_weights)}

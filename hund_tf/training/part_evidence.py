@@ -48,15 +48,30 @@ def detect(part_shape, scene, seed, noise=1.0):
     confidence = tf.clip_by_value(1.0 - 4.0 * scale + 0.1 * draw.normal(batch, 1), 0.3, 1.0)
     confidence = tf.where(lost, 0.0, tf.tile(confidence, [1, points]))
 
-    depths = relative_depths(keypoints, scene["intrinsics"])
-    together = tf.gather(draw.normal(batch, groups), group, axis=1)
-    shift = (0.6 * draw.normal(batch, points) + 0.8 * together) * _DEPTH_SPREAD * noise
-    lean = tf.einsum("bnc,bc->bn", pixels / CROP_SIZE - 0.5, _DEPTH_LEAN * noise * draw.normal(batch, 2))
-    depths = depths * tf.exp(_DEPTH_SCALE * noise * draw.normal(batch, 1)) + shift + lean
-    depths -= tf.reduce_mean(depths, -1, keepdims=True)
-    depths = tf.where(draw.chance(_NO_DEPTH, batch, 1), 0.0, depths)
+    depths = wrong_depths(kind, relative_depths(keypoints, scene["intrinsics"]), pixels / CROP_SIZE - 0.5, draw, noise)
     evidence = PartEvidence(
         keypoints=pixels + error * CROP_SIZE, confidence=confidence, depths=depths,
         shape=scene["shape"] + _SHAPE_SPREAD * noise * draw.normal(batch, scene["shape"].shape[1]),
         intrinsics=scene["intrinsics"])
     return evidence, truth, keypoints
+
+
+def wrong_depths(kind, depths, places, draw, noise=1.0):
+    """What landmark networks would say of a part's depths.
+
+    Args:
+        kind: "hand" or "face".
+        depths: `[B, N]`, true, relative to their mean, crop widths.
+        places: `[B, N, 2]`, of the points in the crop from its middle, crop widths.
+        draw: `Draws`.
+        noise: float, scale of every error.
+
+    Returns:
+        `[B, N]`, relative to their mean; all 0 of parts whose depths are not told.
+    """
+    batch, group = tf.shape(depths)[0], tf.constant(_GROUPS[kind])
+    together = tf.gather(draw.normal(batch, max(_GROUPS[kind]) + 1), group, axis=1)
+    shift = (0.6 * draw.normal(batch, depths.shape[1]) + 0.8 * together) * _DEPTH_SPREAD * noise
+    lean = tf.einsum("bnc,bc->bn", places, _DEPTH_LEAN * noise * draw.normal(batch, 2))
+    depths = depths * tf.exp(_DEPTH_SCALE * noise * draw.normal(batch, 1)) + shift + lean
+    return tf.where(draw.chance(_NO_DEPTH, batch, 1), 0.0, depths - tf.reduce_mean(depths, -1, keepdims=True))

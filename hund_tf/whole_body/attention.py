@@ -81,6 +81,12 @@ def look_back(view, state):
     return PartState(state.codes, rotations.matrix_to_6d(rotation), translation)
 
 
+def points_back(view, points):
+    """Points `[B, N, 3]` of a `PartView` as points in the person's camera; of a mirrored hand, those of the right hand itself."""
+    points = tf.einsum("bij,bnj->bni", _turned(-view.turn), points)
+    return points * [-1.0, 1.0, 1.0] if view.mirrored else points
+
+
 def _turned(angle):
     """Rotations `[B, 3, 3]` about the camera's axis."""
     cos, sin, zero, one = tf.cos(angle), tf.sin(angle), tf.zeros_like(angle), tf.ones_like(angle)

@@ -13,6 +13,7 @@ from hund_tf.whole_body.part_context import PartContextEncoder, PartEvidence
 from hund_tf.whole_body.part_objective import PartObjective
 from hund_tf.whole_body.part_shapes import PartShape
 from hund_tf.whole_body.part_state import PartStateCodec
+from hund_tf.whole_body.polish import polish
 
 
 @keras.saving.register_keras_serializable("hund_tf")
@@ -50,6 +51,26 @@ class HundPart(keras.Model):
     def call(self, evidence, num_stages=None):
         context, state = self.context_encoder(evidence, self.codec.initial(tf.shape(evidence.intrinsics)[0]))
         return self.neural_descent(state, context, evidence, num_stages)
+
+    def solve(self, evidence, num_stages=None):
+        """The last stage's `PartState` alone, polished, by loops in the graph.
+
+        The stages are those of `call`, in a sixth of its graph. Then `polish_steps` of the config follow L_u down: the stages
+        bring the part near, which no descent from the mean does, and these lay it onto the points.
+        """
+        stages = self.config.num_stages if num_stages is None else num_stages
+        count, cell = tf.shape(evidence.intrinsics)[0], self.neural_descent.cell
+        context, packed = self.context_encoder(evidence, self.codec.initial(count))
+
+        def step(i, packed, memory):
+            return i + 1, *cell(packed, memory, self.objective(packed, evidence).feedback, context)
+
+        _, packed, _ = tf.while_loop(lambda i, *_: i < stages, step, [0, packed, cell.initial_memory(count)],
+                                     parallel_iterations=1)
+        if self.config.polish_steps:
+            packed = polish(lambda x: self.objective(x, evidence).loss, packed, self.codec.natural_steps(),
+                            self.config.polish_steps)
+        return self.codec.unpack(packed, evidence.intrinsics)
 
     def build_weights(self):
         """Creates every weight by one stage on empty evidence, so that weights can be loaded."""

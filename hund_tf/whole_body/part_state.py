@@ -47,6 +47,10 @@ class PartStateCodec:
         mean = tf.constant((0.0,) * self.num_codes + FACING_ROTATION + (0.0,) * 3)
         return tf.tile(mean[None], [batch, 1])
 
+    def natural_steps(self):
+        """Length of a step of each packed unknown, `[S]`: codes have a deviation of 1, rotation and placement are stiffer."""
+        return tf.constant((1.0,) * self.num_codes + (0.1,) * 9)
+
     def unpack(self, packed, intrinsics):
         """`[B, S]` and crop intrinsics `[B, 4]` -> `PartState` in the camera frame."""
         codes, rotation, placement = tf.split(packed, [self.num_codes, 6, 3], axis=-1)

@@ -156,7 +156,7 @@ def test_smplx_import_moves_as_the_packaged_body_does(body, imported):
     assert apart.mean() < 0.004 and np.quantile(apart, 0.99) < 0.03  # no twist bones; blended twice
 
 
-@pytest.mark.parametrize("kind, mean_mm, worst_mm", [("smplx", 2.5, 20), ("smplh", 2.5, 20), ("smpl", 4, 20)])
+@pytest.mark.parametrize("kind, mean_mm, worst_mm", [("smplx", 2.5, 20), ("smplh", 2.5, 20), ("smpl", 4, 21)])
 def test_keypoints_lie_near_those_of_the_packaged_body(body, t_poses, imported, kind, mean_mm, worst_mm):
     count = len(imported[kind].joint_names)
     still = np.tile(np.eye(3), (1, count, 1, 1))

@@ -28,7 +28,7 @@ def people(count, rows):
     found = [make_person(i, x=0.5 * i) for i in range(count)]
     columns = {name: [getattr(person, name) for person in found] for name in (
         "box", "score", "vertices", "joints3d", "keypoints3d", "keypoints2d", "detected_keypoints2d", "keypoint_confidence",
-        "joint_rotations", "stage_states", "stage_losses")}
+        "joint_rotations", "stage_states", "stage_losses", "part_weights", "keypoint_uncertainty", "joint_uncertainty")}
     columns.update({name: [getattr(person.state, name) for person in found] for name in StubState._fields})
     wide = {"keypoints2d", "detected_keypoints2d"}
     arrays = {name: np.array(values, np.float64 if name in wide else np.float32) for name, values in columns.items()}
@@ -46,7 +46,7 @@ def outputs_of(request):
     given = {name: tensors.decode(tensor) for name, tensor in request.inputs.items()}
     if signature == "describe":
         return {"faces": make_person().faces, "keypoint_names": names("keypoint", KEYPOINTS),
-                "joint_names": names("joint", JOINTS), "preset": np.array(b"body", object), "version": np.array(b"0.9", object)}
+                "joint_names": names("joint", JOINTS), "preset": np.array(b"person", object), "version": np.array(b"0.9", object)}
     if signature == "reconstruct_crops":
         outputs = people(len(given["crops"]), len(given["crops"]))
         return {name: array for name, array in outputs.items() if name not in ("box", "score")}

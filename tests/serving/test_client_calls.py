@@ -107,9 +107,9 @@ def test_description_is_asked_for_once(fake_server, make_client):
     client = make_client(fake_server.address)
     about = client.describe()
     assert about.faces.shape == (4, 3) and (about.keypoint_names[136], about.joint_names[0]) == ("keypoint136", "joint0")
-    assert (about.preset, about.version) == ("body", "0.9")
+    assert (about.preset, about.version) == ("person", "0.9")
     assert client.describe() is about and len(fake_server.requests) == 1
-    assert client.describe(refresh=True).preset == "body" and len(fake_server.requests) == 2
+    assert client.describe(refresh=True).preset == "person" and len(fake_server.requests) == 2
 
 
 def test_status(fake_server, make_client):

@@ -47,7 +47,7 @@ def test_files_are_those_of_local_networks(fake_server, stub_model, extra):
     assert sorted(os.listdir("remote")) == sorted(os.listdir("local")) == ["a.glb", "a.json", "a.png"]
     local, remote = read("local/a.json"), read("remote/a.json")
     assert local["tensorflow"] and local["server"] is None
-    assert remote["tensorflow"] is None and remote["preset"] == "body" and list(remote["timings"]) == ["server"]
+    assert remote["tensorflow"] is None and remote["preset"] == "person" and list(remote["timings"]) == ["server"]
     assert remote["server"] == {"addresses": [fake_server.address], "hund_tf": "0.9"}
     for content in (local, remote):
         del content["tensorflow"], content["server"], content["timings"]

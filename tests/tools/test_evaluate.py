@@ -15,7 +15,7 @@ from hund_tf import presets  # noqa: E402
 @pytest.fixture
 def pixel_preset(tmp_path):
     """Folder of a preset whose first CNN sees pixels; its weights are never read."""
-    for name in presets.files("multitask")[:3]:
+    for name in presets.files(sensing="multitask")[:3]:
         (tmp_path / name).write_text("{}")
     (tmp_path / "metadata.json").write_text(json.dumps({"sensing": "multitask", "sha256": {}}))
     return str(tmp_path)

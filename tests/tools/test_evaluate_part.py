@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,15 +31,12 @@ def scenes(network):
 
 def knows(network, scenes, moved):
     """A stand-in that answers with the truth, its root so many metres farther."""
-    def call(evidence, num_stages):
-        _, truth, keypoints = part_evidence.detect(
+    def solve(evidence, num_stages):
+        _, truth, _ = part_evidence.detect(
             network.part_shape, {name: tf.constant(values) for name, values in scenes.items()}, tf.constant([0, 0]), 0.0)
-        moves = tf.constant([0.0, 0.0, moved])
-        state = truth._replace(translation=truth.translation + moves)
-        return type("Descent", (), {"reports": [(None, None, None, state, keypoints + moves)]})
+        return truth._replace(translation=truth.translation + tf.constant([0.0, 0.0, moved]))
 
-    call.config, call.part_shape = network.config, network.part_shape
-    return call
+    return SimpleNamespace(solve=solve, config=network.config, part_shape=network.part_shape)
 
 
 @pytest.mark.parametrize("moved", [0.0, 0.5])
@@ -59,3 +57,23 @@ def test_command(network, scenes, tmp_path, capsys):
                         "--sheet", str(tmp_path / "sheet.png"), "--json", str(tmp_path / "f.json")])
     assert os.path.getsize(tmp_path / "sheet.png") > 1000 and "under_5_percent" in (tmp_path / "f.json").read_text()
     assert "pa_mm" in capsys.readouterr().out
+
+
+def test_expressions_are_told_apart():
+    rest = np.zeros([1, 70, 3])
+    rest[0, 54, 0], rest[0, 48, 0], rest[0, 17:27, 1] = 0.02, -0.02, 0.03
+    face = np.tile(rest, [4, 1, 1])
+    face[0, [37, 38, 43, 44], 1] -= 0.004  # lids close
+    face[1, 66, 1] -= 0.01  # the jaw falls
+    face[2, [48, 54], 0] += [-0.003, 0.003]  # the mouth widens
+    face[3, 17:27, 1] += 0.005  # brows rise
+    change = evaluate_part.expressions(face) - evaluate_part.expressions(rest)
+    np.testing.assert_allclose(change, np.diag([-0.004, 0.01, 0.006, 0.005]), atol=1e-9)
+
+
+def test_shares_of_right_signs():
+    truth = np.array([[0.0005, 0.0015, 0.004, 0.005], [-0.0005, 0.0015, -0.004, 0.005]])
+    signs = evaluate_part.right_signs(truth * [[1.0, -1.0, 1.0, 1.0], [1.0, 1.0, -1.0, 1.0]], truth)
+    assert signs["eyelids"] == {"all": 100.0}
+    assert signs["jaw"] == {"all": 50.0, "over_1_mm": [50.0, 2]}
+    assert signs["smile"]["over_3_mm"] == [50.0, 2] and signs["brows"]["over_2_mm"] == [100.0, 2]

@@ -1,10 +1,9 @@
 """Parts put into the body: true ones give the true person, unseen ones change nothing, and between is no jump."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.spatial.transform import Rotation
 
 from hund_tf.body.generative_body import GenerativeBody
 from hund_tf.config import PartConfig
@@ -12,15 +11,9 @@ from hund_tf.geometry import rotations
 from hund_tf.state import EXPRESSION, SHAPE, ModelState
 from hund_tf.whole_body import fusion
 from hund_tf.whole_body.hund_part import HundPart
-from hund_tf.whole_body.part_networks import PartNetworks
+from hund_tf.whole_body.part_networks import PartLandmarks, PartNetworks
 
 JOINTS = ("left_wrist", "right_wrist", "head")
-
-
-class Seen(NamedTuple):
-    keypoints: tf.Tensor
-    confidence: tf.Tensor
-    depths: tf.Tensor
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +39,7 @@ def people(body):
     parts = fusion.PartEstimates(
         theta=tf.reshape(state.theta[:, 126:], [count, 2, 90]), expression=state.expression,
         rotation=tf.stack([rotations.matrix_to_6d(turns[body.joint_names.index(name)]) for name in JOINTS], 1),
+        place=tf.gather(body(state, mesh=None).joints, [body.joint_names.index(name) for name in JOINTS[:2]], axis=1),
         weight=tf.ones([count, 3]))
     return state, rough, parts
 
@@ -66,9 +60,9 @@ def test_unseen_parts_change_nothing(body, people):
 
 def test_a_little_less_confidence_changes_a_little(body, people):
     _, rough, parts = people
-    weights = np.linspace(0, 1, 41)
-    points = [body(fusion.fuse(body, rough, parts._replace(weight=tf.fill([4, 3], float(w))))[0], mesh=None).keypoints.numpy()
-              for w in weights]
+    points_at = tf.function(lambda weight: body(fusion.fuse(body, rough, parts._replace(weight=tf.fill([4, 3], weight)))[0],
+                                                mesh=None).keypoints, autograph=False)
+    points = [points_at(tf.constant(weight, tf.float32)).numpy() for weight in np.linspace(0, 1, 41)]
     assert max(np.abs(a - b).max() for a, b in zip(points[1:], points)) < 0.02
     confidence = tf.constant(np.linspace(0, 1, 101)[:, None] * np.ones([1, 21]), tf.float32)
     seen = fusion.seen_weight(confidence).numpy()
@@ -85,16 +79,45 @@ def test_a_hand_that_asks_for_the_impossible_is_not_followed(body, people):
 
 def test_a_mirrored_photo_gives_the_mirrored_hands(body):
     """Whatever the weights: left and right change places, and rotations are seen in the mirror."""
-    networks = PartNetworks(HundPart(PartConfig("hand", num_stages=2), body), HundPart(PartConfig("face", num_stages=2), body))
+    networks = PartNetworks(body, HundPart(PartConfig("hand", num_stages=2), body), HundPart(PartConfig("face", num_stages=2), body))
     rng, intrinsics = np.random.default_rng(6), tf.constant([[600.0, 600.0, 240.0, 240.0]] * 2)
     points = tf.constant(rng.uniform(100, 380, (2, 137, 2)), tf.float32)
     confidence, depths = rng.uniform(0.3, 1, (2, 137)), rng.normal(0, 9, (2, 137))
-    seen = Seen(points, tf.constant(confidence, tf.float32), tf.constant(depths, tf.float32))
+    seen = PartLandmarks(points, tf.constant(confidence, tf.float32), tf.constant(depths, tf.float32))
     swap = np.r_[:95, 116:137, 95:116]
-    mirrored = Seen(*(tf.gather(x, swap, axis=1) for x in (points * [-1.0, 1.0] + [480.0, 0.0], seen.confidence, seen.depths)))
+    mirrored = PartLandmarks(*(tf.gather(x, swap, axis=1) for x in (points * [-1.0, 1.0] + [480.0, 0.0], seen.confidence, seen.depths)))
     shape = tf.constant(rng.normal(size=(2, SHAPE)), tf.float32)
     there, here = networks(mirrored, shape, intrinsics), networks(seen, shape, intrinsics)
     np.testing.assert_allclose(there.theta, here.theta[:, ::-1], atol=1e-4)
     np.testing.assert_allclose(there.weight[:, :2], here.weight[:, 1::-1], atol=1e-6)
     np.testing.assert_allclose(rotations.matrix_from_6d(there.rotation[:, :2]),
                                rotations.mirrored(rotations.matrix_from_6d(here.rotation[:, 1::-1])), atol=1e-4)
+
+
+def test_elbow_and_wrist_share_a_twist(body, people):
+    """A palm turned over by 90 degrees: neither joint turns more than about half of it, nothing moves but the hand."""
+    _, rough, parts = people
+    rough = rough._replace(theta=body.theta_from_rotations(tf.tile(tf.eye(3)[None, None], [4, len(body.joint_names), 1, 1])))
+    turns = fusion.global_rotations(body.parents, body.rotations_from_theta(rough.theta), rough.rotation)
+    joints, at = body(rough, mesh=None).joints.numpy(), body.joint_names.index
+    wanted = []
+    for side in ("left", "right"):
+        forearm = joints[:, at(f"{side}_wrist")] - joints[:, at(f"{side}_elbow")]
+        over = Rotation.from_rotvec(np.pi / 2 * forearm / np.linalg.norm(forearm, axis=1, keepdims=True)).as_matrix()
+        wanted.append(tf.constant(over, tf.float32) @ turns[at(f"{side}_wrist")])
+    both = tf.stack([rotations.matrix_to_6d(turn) for turn in wanted], 1)
+    parts = parts._replace(place=tf.constant(joints[:, [at(name) for name in JOINTS[:2]]]))
+    parts = parts._replace(rotation=tf.concat([both, parts.rotation[:, 2:]], 1), weight=tf.constant([[1.0, 1, 0]] * 4))
+    fused, shares = fusion.fuse(body, rough, parts)
+    np.testing.assert_allclose(shares, [[1, 1, 0]] * 4)
+    local = body.rotations_from_theta(fused.theta)
+    for side, turn in zip(("left", "right"), wanted):
+        for joint in ("elbow", "wrist"):
+            turned = local[:, at(f"{side}_{joint}")].numpy()
+            np.testing.assert_allclose(np.degrees(np.arccos((np.trace(turned, axis1=1, axis2=2) - 1) / 2)), 45, atol=0.5)
+        found = fusion.global_rotations(body.parents, local, fused.rotation)[at(f"{side}_wrist")]
+        np.testing.assert_allclose(found, turn, atol=2e-4)
+    after = body(fused, mesh=None).joints.numpy()
+    still = [i for i, name in enumerate(body.joint_names) if not any(
+        part in name for part in ("index", "middle", "ring", "pinky", "thumb"))]
+    np.testing.assert_allclose(after[:, still], joints[:, still], atol=1e-4)
