@@ -41,20 +41,20 @@ def add_person(kinds):
                               description=_PERSON_HELP)
     for kind in ("body", "hand", "face"):
         parser.add_argument(f"--{kind}", required=True, metavar="NAME", help=f"preset of a {kind}, name or folder")
-    parser.add_argument("--uncertainty", metavar="FILE", help="calibration of tools/calibrate_uncertainty.py (default: none)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
     _add_said(parser)
     parser.set_defaults(run=cli_values.guarded(_make_person))
 
 
 def _add_said(parser):
+    parser.add_argument("--uncertainty", metavar="FILE", help="calibration of tools/calibrate_uncertainty.py (default: none)")
     parser.add_argument("--data", default="not stated", metavar="TEXT", help="what it was trained on, for its metadata")
     parser.add_argument("--licence", default="not stated", metavar="NAME", help="of the weights, for the metadata")
 
 
 def _make_preset(options):
     weights, settings = (os.path.join(options.folder, name) for name in ("weights.h5", "config.json"))
-    cli_train_options.check_files(options, "parts", "sensing")
+    cli_train_options.check_files(options, "parts", "sensing", "uncertainty")
     cli_train_options.check_there("--run", weights, settings)
     with open(settings, encoding="utf-8") as file:
         settings = json.load(file)
@@ -71,12 +71,12 @@ def _make_preset(options):
     model = HundBody(config)
     model.build_weights()
     model.load_weights(weights)
-    presets.save(options.out, model, network, _said(options, model))
+    presets.save(options.out, model, network, _said(options, model), options.uncertainty)
     return 0
 
 
 def _make_part_preset(options, settings, weights):
-    for name in ("parts", "sensing", "part_map_size"):
+    for name in ("parts", "sensing", "part_map_size", "uncertainty"):
         if getattr(options, name) is not None:
             raise cli_values.BadInput(f"--{name.replace('_', '-')} must go with the run of a body. Received: with that of a "
                                       f"{settings['network']['kind']}, {options.folder}.")

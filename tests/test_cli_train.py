@@ -159,8 +159,8 @@ def test_preset(monkeypatch, capsys, in_folder_with_files):
     monkeypatch.setattr(train, "new_segmentation", lambda path: path)
     monkeypatch.setattr(presets, "save", lambda *arguments: saved.append(arguments))
     assert cli.main("train preset --parts parts.h5 --run r --out mine --part-map-size 0 --licence CC0-1.0".split()) == 0
-    (weights, config), (out, _, parts, metadata) = saved
-    assert (weights, out, parts) == ("r/weights.h5", "mine", "parts.h5")
+    (weights, config), (out, _, parts, metadata, radii) = saved
+    assert (weights, out, parts, radii) == ("r/weights.h5", "mine", "parts.h5", None)
     assert config.body.pose_prior == "gaussian"  # as the run's: weights mean something else under another prior
     assert config.objective.part_map_size == 0
     assert metadata["validation"] == {"loss": 2.25} and metadata["command"].startswith("hund ")

@@ -22,6 +22,7 @@ from hund_tf.geometry import camera
 from hund_tf.sensing import sightings
 from hund_tf.whole_body import attention
 from hund_tf.whole_body.part_networks import part_landmarks
+from hund_tf.whole_body.part_objective import pose
 
 _SEEN = 0.6  # mean confidence of a hand's points from which it is measured
 _HANDS = {"left_hand": slice(95, 116), "right_hand": slice(116, 137)}
@@ -71,7 +72,8 @@ def measure(model, path, least):
         view = attention.look_at(
             "hand", landmarks.keypoints[:, part], landmarks.confidence[:, part], landmarks.depths[:, part],
             np.stack([person.state.shape for person in result.people]), seen.intrinsics, mirrored)
-        points = attention.points_back(view, model.parts.hand(view.evidence).reports[-1].keypoints)
+        hand = model.parts.hand
+        points = attention.points_back(view, pose(hand.part_shape, hand.solve(view.evidence), view.evidence.shape))
         drawn = camera.project(tf.cast(points, tf.float64), np.tile(result.intrinsics, [len(boxes), 1])).numpy()
         for person, network in zip(result.people, drawn):
             detected, posed = person.detected_keypoints2d[part], person.keypoints2d[part]

@@ -8,16 +8,19 @@ from tensorflow_graphics.geometry.transformation import axis_angle, quaternion, 
 
 from hund_tf.geometry import camera, rotations
 from hund_tf.state import THETA_BODY, THETA_HAND, ModelState
+from hund_tf.whole_body.reach import between, reach
 
 _UNSEEN, _SURE = 0.3, 0.6  # mean confidence of a part's points under which it counts as not seen, over which as seen
 # Turns from the T-pose that a part may ask of its joint, of its axis and about it: followed up to the one, none from the other.
 _LEAN, _TWIST = np.radians((80.0, 120.0)), np.radians((110.0, 150.0))
 _JOINTS = ("left_wrist", "right_wrist", "head")
 _SIDES = {"left_wrist": "left", "right_wrist": "right"}
+_HINGES = {"left_wrist": (0.0, -1.0, 0.0), "right_wrist": (0.0, 1.0, 0.0)}  # about which elbows bend in the T-pose
 # A hand's size tells its distance with an error that grows with it, the body that of a wrist with the same everywhere (on held-out
 # rendered evidence 5.5 % and 50 mm, medians): at so many metres they are as sure, farther away the body is.
 _AS_SURE_M = 1.0
-_ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is pointed at, as far not
+_NEAR_M = 1.5, 3.0  # within the one the whole arm reaches for a hand, beyond the other the forearm alone points at it
+_ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is reached for, as far not
 _ELBOWS_SHARE = 0.5  # of a wrist's twist: two bones of the forearm turn about each other all along it
 
 
@@ -47,7 +50,7 @@ def seen_weight(confidence):
 def fuse(body, state, estimates):
     """Puts hands, expression, wrists and head into the body's state.
 
-    A part counts as much as it is seen, less where it asks for a turn that no joint makes. So far a forearm points at the place
+    A part counts as much as it is seen, less where it asks for a turn that no joint makes. So far an arm reaches for the place
     of its hand, the wrist turns towards the hand's own rotation, and the head to the face's; so far codes go from the prior's
     mean to the part's. The elbow takes half of a wrist's twist, as forearms do. Placement and shape are the body's.
 
@@ -65,8 +68,9 @@ def fuse(body, state, estimates):
     for i, name in enumerate(_JOINTS):
         joint, weight = index(name), estimates.weight[:, i]
         if name in _SIDES:
-            elbow = index(f"{_SIDES[name]}_elbow")
-            _point(local, turns, joints, (body.parents[elbow], elbow, joint), estimates.place[:, i], weight)
+            shoulder, elbow = (index(f"{_SIDES[name]}_{part}") for part in ("shoulder", "elbow"))
+            _reach(local, turns, joints, (body.parents[shoulder], shoulder, elbow, joint), _HINGES[name], estimates.place[:, i],
+                   weight)
         parent = body.parents[joint]
         axis = tf.linalg.normalize(joints[joint] - joints[parent], axis=-1)[0]  # of the limb before it
         axis = tf.linalg.matvec(turns[parent], axis, transpose_a=True)
@@ -91,32 +95,29 @@ def global_rotations(parents, local, rotation):
     return turns
 
 
-def _point(local, turns, joints, chain, place, weight):
-    """Points a forearm at where its wrist `[B, 3]` is seen, the elbow stays: changes the lists of rotations, turns and joints.
+def _reach(local, turns, joints, chain, hinge, place, weight):
+    """Brings a wrist to where it is seen, `[B, 3]`: changes the lists of rotations, turns and joints.
 
-    Arms that reach from the shoulder put the wrist nearer (72 mm off in place of 74 on held-out rendered evidence, 83 without
-    either) and elbows astray on photos (Pose2Sim's MPJPE is 94.0 mm in place of 92.9, 93.2 without either; means).
+    The forearm points there, the elbow stays. What is still missing the whole arm reaches for where the hand is near. Whole arms
+    that reach at any distance put wrists 2 mm nearer on held-out rendered evidence and elbows astray on photos of people far away.
     """
-    shoulder, elbow, wrist = chain
+    collar, shoulder, elbow, wrist = chain
     own, seen = (tf.maximum(point[:, 2:], camera.MIN_DEPTH_M) for point in (joints[wrist], place))
     depth = own + (seen - own) / (1.0 + tf.square(seen / _AS_SURE_M))
+    near = 1.0 - _ramp(seen, *_NEAR_M)
     across = (place / seen - joints[wrist] / own) * depth
-    weight = weight * (1.0 - _ramp(tf.norm(across, axis=-1), *_ASTRAY))
-    aim = joints[wrist] + weight[:, None] * (place / seen * depth - joints[wrist])
-    forearm = joints[wrist] - joints[elbow]
-    turn = _between(forearm, aim - joints[elbow])
-    joints[wrist] = joints[elbow] + tf.linalg.matvec(turn, forearm)
-    turns[elbow] = turn @ turns[elbow]
+    weight = (weight * (1.0 - _ramp(tf.norm(across, axis=-1), *_ASTRAY)))[:, None]
+    aim = joints[wrist] + weight * (place / seen * depth - joints[wrist])
+    pointed = between(joints[wrist] - joints[elbow], aim - joints[elbow])
+    reached = joints[elbow] + tf.linalg.matvec(pointed, joints[wrist] - joints[elbow])
+    arm, forearm = reach(joints[shoulder], joints[elbow], reached, reached + near * (aim - reached),
+                         tf.linalg.matvec(turns[shoulder], tf.constant(hinge)))
+    fore = tf.linalg.matvec(forearm, reached - joints[elbow])
+    joints[elbow] = joints[shoulder] + tf.linalg.matvec(arm, joints[elbow] - joints[shoulder])
+    joints[wrist] = joints[elbow] + fore
+    turns[shoulder], turns[elbow] = arm @ turns[shoulder], forearm @ pointed @ turns[elbow]
+    local[shoulder] = tf.matmul(turns[collar], turns[shoulder], transpose_a=True)
     local[elbow] = tf.matmul(turns[shoulder], turns[elbow], transpose_a=True)
-
-
-def _between(start, end):
-    """The smallest rotations `[B, 3, 3]` from one direction `[B, 3]` to another."""
-    start, end = (tf.math.l2_normalize(x, axis=-1, epsilon=1e-12) for x in (start, end))
-    axis = tf.linalg.cross(start, end)
-    sine, cosine = tf.norm(axis, axis=-1, keepdims=True), tf.reduce_sum(start * end, -1, keepdims=True)
-    axis = tf.where(sine > 1e-6, axis / tf.maximum(sine, 1e-6), [[1.0, 0.0, 0.0]])
-    return rotation_matrix_3d.from_axis_angle(axis, tf.atan2(sine, cosine))
 
 
 def _possible(turn, axis):

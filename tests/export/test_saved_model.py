@@ -15,7 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import hund_tf
 from hund_tf import cli
-from hund_tf.config import HundConfig
+from hund_tf.config import HundConfig, PartConfig
 from hund_tf.export import saved_model
 from tests.export.test_signatures import assert_same
 
@@ -48,7 +48,10 @@ def test_a_folder_that_serves(made, capsys):
         given, known = set(request.inputs), set(definitions[name].inputs)
         assert known - set(definitions[name].defaults) <= given <= known
     extra = folder / "assets.extra"
-    assert HundConfig.from_dict(json.loads((extra / "preset" / "config.json").read_text()))
+    members = json.loads((extra / "preset" / "config.json").read_text())
+    assert set(members) == {"body", "hand", "face"}
+    assert HundConfig.from_dict(json.loads((extra / "preset" / "body" / "config.json").read_text()))
+    assert PartConfig.from_dict(json.loads((extra / "preset" / "hand" / "config.json").read_text())).kind == "hand"
     assert {"body.md", "sensing.md", "presets.md", "body_CC0.txt"} <= set(os.listdir(extra / "licences"))
     assert "Apache License" in (extra / "licences" / "hund_tf_Apache-2.0.txt").read_text()
     assert os.listdir(made / "people") == ["1"]  # nothing half-made beside it

@@ -123,8 +123,8 @@ def test_elbow_and_wrist_share_a_twist(body, people):
     np.testing.assert_allclose(after[:, still], joints[:, still], atol=1e-4)
 
 
-def test_a_forearm_points_at_its_hand(body, people):
-    """The wrist comes nearer to where it is seen, the elbow stays, and one seen far astray is not pointed at."""
+def test_an_arm_reaches_for_its_hand(body, people):
+    """The wrist comes nearer to where it is seen, the elbow hardly moves, and one seen far astray is not reached for."""
     _, rough, parts = people
     joints, at = body(rough, mesh=None).joints.numpy(), body.joint_names.index
     wrist, elbow = at("left_wrist"), at("left_elbow")
@@ -134,5 +134,5 @@ def test_a_forearm_points_at_its_hand(body, people):
         found = body(fused, mesh=None).joints.numpy()
         before, after = (np.linalg.norm((x[:, wrist] / x[:, wrist, 2:] - seen[:, 0] / seen[:, 0, 2:])[:, :2], axis=-1)
                          for x in (joints, found))
-        np.testing.assert_allclose(found[:, elbow], joints[:, elbow], atol=2e-4)
+        np.testing.assert_allclose(found[:, elbow], joints[:, elbow], atol=0.02 if moves else 2e-4)
         assert np.all(after < 0.95 * before) if moves else np.allclose(found[:, wrist], joints[:, wrist], atol=2e-4)
