@@ -29,7 +29,7 @@ class Reconstructor(tf.Module):
 
     Args:
         hund: `HundBody`, with weights.
-        sensing: `LandmarkSensing` or `MultitaskSensing`: its `find_landmarks(crops)` gives at least `keypoints` and
+        sensing: `LandmarkSensing` or `MultitaskSensing`: its `find_landmarks(crops, first=None)` gives at least `keypoints` and
             `confidence`, and its `describe(landmarks, intrinsics)` makes `ImageEvidence` of that.
         metadata: dict, of the preset.
         detector: `PersonDetector`; the packaged one if None.
@@ -111,11 +111,11 @@ class Reconstructor(tf.Module):
             clock.lap("undistortion")
         pixels = tf.constant(image)
         if boxes is None:
-            boxes, scores = (x.numpy() for x in self.detector(pixels))
+            boxes, scores, hints = (x.numpy() for x in self.detector.detect(pixels))
             order = np.argsort(-scores, kind="stable")
             clock.lap("detection")
             seen = sightings.find_people(self.sensing.find_landmarks, pixels, intrinsics, boxes[order], scores[order], clock,
-                                         max_people, lens)
+                                         max_people, lens, hints[order])
         else:
             boxes = boxes[:max_people]
             seen = sightings.look(self.sensing.find_landmarks, pixels, intrinsics, boxes, np.ones(len(boxes), np.float32),

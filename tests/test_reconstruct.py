@@ -18,6 +18,7 @@ from hund_tf.state import BodyStateCodec
 PHOTO = np.full([40, 60, 3], 120, np.uint8)
 PHOTO[:, :15] = 0
 BOXES = [[0.0, 0.0, 10.0, 20.0], [20.0, 5.0, 10.0, 20.0], [40.0, 9.0, 10.0, 20.0]]
+MIDDLE = [25.0, 15.0]  # of the second box
 
 
 class Landmarks(NamedTuple):
@@ -25,23 +26,44 @@ class Landmarks(NamedTuple):
     confidence: tf.Tensor
 
 
-class Line(Reconstructor):
-    """Finds three boxes; the surest, in the dark, holds nobody. Notes how many crops are looked at, how many get a body."""
+class Detector:
+    """Finds people in boxes, each a little less surely, its own keypoints all in one place of each; none if not told where."""
 
-    def __init__(self, boxes=BOXES):
-        self.detector = lambda image: (tf.constant(boxes), tf.constant([0.9, 0.8, 0.7]))
+    def __init__(self, boxes, places=None, surest=0.9):
+        boxes = tf.constant(boxes, tf.float32)
+        scores = surest - 0.1 * tf.range(len(boxes), dtype=tf.float32)
+        hints = tf.zeros([len(boxes), 17, 3])
+        if places is not None:
+            hints = tf.tile(tf.pad(tf.constant(places), [[0, 0], [0, 1]], constant_values=1.0)[:, None], [1, 17, 1])
+        self.found = boxes, scores, hints
+
+    def detect(self, image):
+        return self.found
+
+
+class Line(Reconstructor):
+    """Finds three boxes; the surest, in the dark, holds nobody. Notes how many crops are looked at, how many get a body.
+
+    Whoever is asked for by a detector's keypoints is seen as far from where anybody is seen as these are from the middle.
+    """
+
+    def __init__(self, boxes=BOXES, **of_detector):
+        self.detector = Detector(boxes, **of_detector)
         self.sensing, self.looks, self.bodies = self, [], []
 
-    def find_landmarks(self, crop_images):
+    def find_landmarks(self, crop_images, first=None):
         self.looks.append(len(crop_images))
         lit = crop_images[:, 240, 240, :1] > 0
-        places = np.random.default_rng(0).uniform(60, 420, [1, 137, 2])
-        return Landmarks(tf.constant(np.tile(places, [len(crop_images), 1, 1]), tf.float32),
+        places = np.tile(np.random.default_rng(0).uniform(60, 420, [1, 137, 2]), [len(crop_images), 1, 1])
+        if first is not None:
+            places += first[:, :1, :2] - 240.0
+        return Landmarks(tf.constant(places, tf.float32),
                          tf.where(lit, tf.fill([1, 137], 0.8), 0.1))
 
     def _reconstruct_people(self, seen, intrinsics, num_stages, clock, lens, refine):
         self.bodies.append(len(seen.boxes))
-        return [SimpleNamespace(score=score) for score in np.asarray(seen.scores)]
+        return [SimpleNamespace(score=score, keypoints=keypoints) for score, keypoints in zip(
+            np.asarray(seen.scores), np.asarray(seen.keypoints))]
 
 
 def scores(result):
@@ -57,9 +79,27 @@ def test_who_is_nobody_does_not_count_and_gets_no_body():
 
 
 def test_who_is_found_twice_is_one_person():
-    line = Line([BOXES[0], BOXES[1], BOXES[1]])
-    assert scores(line.reconstruct(PHOTO)) == [0.8]
-    assert scores(line.reconstruct(PHOTO, max_people=2)) == [0.8] and line.looks[1:] == [2, 1]
+    twice = [BOXES[0], BOXES[1], BOXES[1]]
+    line = Line(twice, surest=0.6)
+    assert scores(line.reconstruct(PHOTO)) == [0.5] and line.looks == [3]
+    assert scores(line.reconstruct(PHOTO, max_people=2)) == [0.5] and line.looks[1:] == [2, 1]
+    line = Line(twice, places=[MIDDLE] * 3)  # the detector is sure of a second one, but sees the same there
+    assert scores(line.reconstruct(PHOTO)) == [0.8] and line.looks == [3, 1]
+
+
+@pytest.mark.parametrize("most, looks", [(None, [3, 1]), (2, [2, 1, 1]), (1, [1, 1])])
+def test_who_is_overlooked_beside_another_is_looked_at_again(most, looks):
+    """Two boxes in one place, in both of which the networks see the same person."""
+    line = Line([BOXES[0], BOXES[1], BOXES[1]], places=[MIDDLE, MIDDLE, [29.0, 15.0]])
+    people = line.reconstruct(PHOTO, max_people=most).people
+    assert [round(float(person.score), 1) for person in people] == [0.8, 0.7][:most] and line.looks == looks
+    if len(people) == 2:
+        np.testing.assert_allclose(people[1].keypoints - people[0].keypoints, np.tile([4.0, 0.0], [137, 1]), atol=1e-4)
+
+
+def test_given_boxes_are_not_looked_at_again():
+    line = Line()
+    assert len(line.reconstruct(PHOTO, boxes=[BOXES[1], BOXES[1]]).people) == 2 and line.looks == [2]
 
 
 def test_given_boxes_are_believed():
@@ -103,7 +143,7 @@ class Sensing:
     """Sees all keypoints of everybody in the light, in a fixed pattern over the crop, the first one in its middle."""
 
     @staticmethod
-    def find_landmarks(crop_images):
+    def find_landmarks(crop_images, first=None):
         places = np.random.default_rng(0).uniform(60, 420, (1, 137, 2))
         places[0, 0] = 240.0
         confidence = tf.tile(tf.cast(crop_images[:, 240, 240, :1] > 0, tf.float32), [1, 137])
@@ -119,7 +159,7 @@ class KnownNetworks(Reconstructor):
 
     def __init__(self):
         self.sensing, self.seen, self.parts, self.uncertainty = Sensing(), [], None, None
-        self.detector = lambda image: (tf.constant(PEOPLE, tf.float32), tf.constant([0.9, 0.8, 0.7, 0.6]))
+        self.detector = Detector(PEOPLE)
         self.hund = SimpleNamespace(body=SimpleNamespace(faces=lambda mesh: np.zeros([1, 3], int)))
 
     def _encode(self, evidence):
@@ -209,7 +249,7 @@ def test_what_the_photo_does_not_show_has_no_confidence(big_photo):
     """A pincushion lens leaves the straight picture's corners black."""
     corner = [[100.0, 0.0, 600.0, 240.0]]
     model = KnownNetworks()
-    model.detector = lambda image: (tf.constant(corner), tf.constant([0.9]))
+    model.detector = Detector(corner)
     person, = model.reconstruct(big_photo, intrinsics=CAMERA, distortion=(0.2, 0, 0, 0)).people
     inside = np.all((person.detected_keypoints2d >= 0) & (person.detected_keypoints2d <= [WIDTH, HEIGHT]), -1)
     assert 0 < inside.sum() < 137

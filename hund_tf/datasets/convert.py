@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from hund_tf.geometry import camera
-from hund_tf.sensing import crops
+from hund_tf.sensing import crops, sightings
 from hund_tf.sensing import people as seen_people
 from hund_tf.sensing.heatmaps import CROP_SIZE
 from hund_tf.training import records
@@ -43,7 +43,7 @@ def people_records(photo, landmarks=None, detector=None):
     """Yields `(source, values)` for `records.encode`, one of each person of a `LabelledPhoto`.
 
     Whom a detector finds is left out where the landmark networks see too little of a body or the same person again, as in
-    `Reconstructor`.
+    `Reconstructor`, and there as here who was overlooked is looked at again.
     """
     if photo.people is not None and not photo.people:
         return
@@ -52,7 +52,7 @@ def people_records(photo, landmarks=None, detector=None):
     intrinsics = camera.default_intrinsics(height, width) if photo.intrinsics is None else photo.intrinsics
     people, boxes, known = photo.people, None, seen_people.nobody()
     if people is None:
-        boxes = np.reshape(detector(tf.constant(pixels))[0], [-1, 4])
+        boxes, scores, hints = detector.detect(tf.constant(pixels))
     else:
         boxes = np.array([person.box for person in people], np.float64)
     for start in range(0, len(boxes), _PEOPLE_AT_A_TIME):
@@ -63,7 +63,14 @@ def people_records(photo, landmarks=None, detector=None):
         seen = None if landmarks is None else _evidence(landmarks, images, crop_from_image, height, width)
         rows = range(len(images))
         if people is None and seen is not None:
-            looks = seen_people.Looks(crops.to_image(seen["keypoints"], crop_from_image), tf.constant(seen["confidence"]))
+            looks = _looks(seen, crop_from_image)
+            lost = sightings.overlooked(looks, scores[chunk], known).numpy()
+            if lost.any():
+                first = sightings.hints_in_crops(hints[chunk], crop_from_image)[lost]
+                again = _evidence(landmarks, images[lost], crop_from_image[lost], height, width, first)
+                for name, values in again.items():
+                    seen[name][lost] = values
+                looks = _looks(seen, crop_from_image)
             keep = seen_people.distinct(looks, known)
             known, rows = seen_people.joined(known, seen_people.Looks(*(x[keep] for x in looks))), np.flatnonzero(keep)
         for i in rows:
@@ -73,13 +80,18 @@ def people_records(photo, landmarks=None, detector=None):
             yield f"{photo.source}/{start + i}" if people is None else people[start + i].source, values
 
 
-def _evidence(landmarks, images, crop_from_image, height, width):
-    """What the networks see in crops, and nothing outside the photo: dict of arrays."""
-    found = landmarks(images)
+def _evidence(landmarks, images, crop_from_image, height, width, *first):
+    """What the networks see in crops, of whom `first` shows if given, and nothing outside the photo: dict of arrays."""
+    found = landmarks(images, *first)
     inside = crops.inside_image(found.keypoints, crop_from_image, height, width)
-    return {"keypoints": found.keypoints.numpy(), "confidence": tf.where(inside, found.confidence, 0.0).numpy(),
-            "person_mask": np.clip(found.person_mask, 0, 1), "landmarks3d": found.landmarks3d.numpy(),
-            "landmarks3d_confidence": found.landmarks3d_confidence.numpy()}
+    seen = {"keypoints": found.keypoints, "confidence": tf.where(inside, found.confidence, 0.0),
+            "person_mask": np.clip(found.person_mask, 0, 1), "landmarks3d": found.landmarks3d,
+            "landmarks3d_confidence": found.landmarks3d_confidence}
+    return {name: np.array(value) for name, value in seen.items()}
+
+
+def _looks(seen, crop_from_image):
+    return seen_people.Looks(crops.to_image(seen["keypoints"], crop_from_image), tf.constant(seen["confidence"]))
 
 
 def _labels(person, crop_from_image):

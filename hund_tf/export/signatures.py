@@ -16,7 +16,7 @@ _AT_ONCE = 4  # photos of a batch that are looked at beside each other
 _UNKNOWN = (-1.0,) * 4
 _PHOTO, _CAMERA = tf.TensorSpec([None, None, 3], tf.uint8, "image"), tf.TensorSpec([4], tf.float64)
 _BOXES, _SCORES = tf.TensorSpec([None, 4], tf.float32, "boxes"), tf.TensorSpec([None], tf.float32)
-_COUNT = tf.TensorSpec([], tf.int32)
+_HINTS, _COUNT = tf.TensorSpec([None, 17, 3], tf.float32, "hints"), tf.TensorSpec([], tf.int32)
 _INPUTS = {
     "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes"), "image": _PHOTO, "boxes": _BOXES,
     "max_people": tf.TensorSpec([], tf.int32, "max_people"), "num_stages": tf.TensorSpec([], tf.int32, "num_stages"),
@@ -59,7 +59,7 @@ class ServedReconstructor(tf.Module):
         def reconstruct_boxes(image, boxes, intrinsics=tf.constant(_UNKNOWN), num_stages=tf.constant(stages)):
             image, size, photo_camera = line.photo(image, intrinsics)
             boxes = rules.boxes_on(boxes, size[0], size[1])
-            seen = line.look(image, photo_camera, boxes, tf.ones_like(boxes[:, 0]))
+            seen = line.look(image, photo_camera, boxes, tf.ones_like(boxes[:, 0]), tf.zeros([tf.shape(boxes)[0], 17, 3]))
             return line.one_photo(seen, size, photo_camera, tf.shape(boxes)[0], num_stages)
 
         def reconstruct_crops(crops, intrinsics):
@@ -99,7 +99,8 @@ class _Line:
         self.sensing_variables = [*self._sensing.variables, *self._detector.variables]
         # one trace each, whoever calls
         self.find = tf.function(self._find_eagerly, autograph=False, input_signature=[_PHOTO, _CAMERA, _COUNT])
-        self.look = tf.function(self._look_eagerly, autograph=False, input_signature=[_PHOTO, _CAMERA, _BOXES, _SCORES])
+        self.look = tf.function(self._look_eagerly, autograph=False, input_signature=[
+            _PHOTO, _CAMERA, _BOXES, _SCORES, _HINTS])
         self._solve = tf.function(self._solve_eagerly, autograph=False, reduce_retracing=True)
 
     def photo(self, image, intrinsics):
@@ -162,28 +163,43 @@ class _Line:
 
     def _find_eagerly(self, image, photo_camera, most):
         """As `sightings.find_people`: whom the detector finds, at most so many."""
-        boxes, scores, _ = self._detector.find(image)
+        boxes, scores, hints = self._detector.find(image)
         order = tf.argsort(scores, direction="DESCENDING", stable=True)
-        boxes, scores = tf.gather(boxes, order), tf.gather(scores, order)
+        boxes, scores, hints = (tf.gather(values, order) for values in (boxes, scores, hints))
+
+        kinds = self.look.get_concrete_function().structured_outputs
+        shapes = tf.nest.map_structure(lambda kind: kind.shape, kinds)
+
+        def blank(count):
+            return tf.nest.map_structure(lambda kind: tf.zeros([count, *kind.shape[1:]], kind.dtype), kinds)
 
         def more(start, seen):
             return (start < tf.shape(scores)[0]) & (tf.shape(seen.scores)[0] < most)
 
         def step(start, seen):
-            some = slice(start, start + most)
-            new = sightings.new_people(self.look(image, photo_camera, boxes[some], scores[some]), seen.looks)
+            some = [values[start:start + most] for values in (boxes, scores, hints)]
+
+            def turn(rows, again, found):
+                mine, sure, places = (tf.gather(values, rows) for values in some)
+                looks = self.look(image, photo_camera, mine, sure, places * tf.cast(again, tf.float32))
+                found = sightings.replaced(found, rows[:, None], looks)
+                lost = sightings.overlooked(found.looks, found.scores, seen.looks) & ~again
+                return tf.where(lost)[:, 0], tf.constant(True), found
+
+            count = tf.shape(some[0])[0]
+            # one look in the graph, whose first run takes the longer the larger it is; who is overlooked has a second turn
+            _, _, found = tf.while_loop(
+                lambda rows, *_: tf.size(rows) > 0, turn, [tf.range(count, dtype=tf.int64), tf.constant(False), blank(count)],
+                shape_invariants=[tf.TensorShape([None]), tf.TensorShape([]), shapes])
+            new = sightings.new_people(found, seen.looks)
             return start + most, tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), seen, new)
 
-        # one look in the graph, whose first run takes the longer the larger it is
-        kinds = self.look.get_concrete_function().structured_outputs
-        nobody = tf.nest.map_structure(lambda kind: tf.zeros([0, *kind.shape[1:]], kind.dtype), kinds)
-        _, seen = tf.while_loop(more, step, [0, nobody], shape_invariants=[
-            tf.TensorShape([]), tf.nest.map_structure(lambda kind: kind.shape, kinds)])
+        _, seen = tf.while_loop(more, step, [0, blank(0)], shape_invariants=[tf.TensorShape([]), shapes])
         return tf.nest.map_structure(lambda values: values[:most], seen)
 
-    def _look_eagerly(self, image, photo_camera, boxes, scores):
-        """`Sightings` in boxes, whomever they show."""
-        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, _some(boxes), _some(scores))
+    def _look_eagerly(self, image, photo_camera, boxes, scores, hints):
+        """`Sightings` in boxes, of whom hints show, whoever it is, and of whomever the networks see best where those are 0."""
+        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, _some(boxes), _some(scores), hints=_some(hints))
         return tf.nest.map_structure(lambda values: values[:tf.shape(scores)[0]], seen)
 
     def _people(self, seen, photo_camera, num_stages):

@@ -39,7 +39,7 @@ class Landmarks(NamedTuple):
         landmarks3d: `[N, 25, 3]`, BODY_25 order, metres, x right, y down, z away, mid-hip at 0.
         landmarks3d_confidence: `[N, 25]`.
         detector_disagreement: `[N, 25]`, pixels between Thunder and BlazePose; 0 at the feet.
-        thunder: `[N, 17, 3]`, COCO order, Thunder alone: x, y, score.
+        thunder: `[N, 17, 3]`, COCO order, Thunder alone, or what was given in its place: x, y, score.
         blazepose: `[N, 33, 3]`, BlazePose alone: x, y, confidence.
         depths: `[N, 137]`, of face and hands: how much farther than the middle of the head, or the wrist, crop pixels; 0 of
             the body.
@@ -66,12 +66,14 @@ class LandmarkNetworks(tf.Module):
 
     Call arguments:
         crops: `[N, 480, 480, 3]`, uint8, or float32 in [0, 1]; N may be 0.
+        first: `[N, 17, 3]`, COCO order: crop pixels and score of the person to look at, in the place of what Thunder finds, who
+            may be somebody else in the crop. Thunder looks where all scores are 0, and everywhere if None.
 
     Returns:
         `Landmarks`.
 
     Raises:
-        ValueError: if `crops` is not `[N, 480, 480, 3]`.
+        ValueError: if `crops` is not `[N, 480, 480, 3]` or `first` not `[N, 17, 3]`.
     """
 
     def __init__(self, mirror=True, folder=None):
@@ -88,19 +90,28 @@ class LandmarkNetworks(tf.Module):
             tf.TensorSpec([None, CROP_SIZE, CROP_SIZE, 3], tf.float32), pyramid,
             tf.TensorSpec([None, 17, 3], tf.float32), regions])
 
-    def __call__(self, crops):
+    def __call__(self, crops, first=None):
         crops = tf.convert_to_tensor(crops)
         if crops.shape.rank != 4 or tuple(crops.shape[1:]) != (CROP_SIZE, CROP_SIZE, 3):
             raise ValueError(f"`crops` must be [N, {CROP_SIZE}, {CROP_SIZE}, 3]. Received: {crops.shape}.")
+        if first is not None:
+            first = tf.convert_to_tensor(first)
+            if first.shape.rank != 3 or tuple(first.shape[1:]) != (17, 3):
+                raise ValueError(f"`first` must be [N, 17, 3]. Received: {first.shape}.")
         scale = 1 / 255 if crops.dtype == tf.uint8 else 1.0
-        return self.find(tf.cast(crops, tf.float32) * scale)
+        return self.find(tf.cast(crops, tf.float32) * scale, first)
 
-    def find(self, crops):
+    def find(self, crops, first=None):
         """The call without its checks: float32 crops in [0, 1]; for use inside other functions."""
         pyramid = sampling.build_pyramid(crops, levels=3)
         people = tf.range(tf.shape(crops)[0])
-        first, region = self._first_look(pyramid, people)
-        return self._see_details(crops, pyramid, first, region)
+        if first is None:
+            first = self._first_look(pyramid, people)
+        else:
+            given = tf.reduce_any(first[..., 2] > 0, -1)
+            first = tf.cond(tf.reduce_all(given), lambda: first, lambda: tf.where(
+                given[:, None, None], first, self._first_look(pyramid, people)))
+        return self._see_details(crops, pyramid, first, _person_region(first))
 
     def _details_eagerly(self, crops, pyramid, first, region):
         pose = self._blazepose(pyramid, region)
@@ -124,7 +135,7 @@ class LandmarkNetworks(tf.Module):
         )
 
     def _first_look(self, crops, people):
-        """Thunder's `[N, 17, 3]` and the person's region `[N, 4]`; looks again at who is not upright."""
+        """Thunder's `[N, 17, 3]`; looks again at who is not upright."""
         whole = tf.tile(tf.constant([[CROP_SIZE / 2, CROP_SIZE / 2, CROP_SIZE, 0.0]]), [tf.shape(people)[0], 1])
         first = self._run_thunder(crops, whole, people)
         unsure = _body_score(first) < _SURE
@@ -141,9 +152,8 @@ class LandmarkNetworks(tf.Module):
         first = tf.cond(tf.reduce_any(unsure), turned, lambda: first)
         region = _person_region(first)
         tilted = tf.abs(region[:, 3]) > _TILTED
-        first = tf.cond(tf.reduce_any(tilted), lambda: tf.where(
+        return tf.cond(tf.reduce_any(tilted), lambda: tf.where(
             tilted[:, None, None], self._run_thunder(crops, region, people), first), lambda: first)
-        return first, _person_region(first)
 
     def _thunder_eagerly(self, crops, regions, people):
         found = movenet.decode_thunder(self._thunder(2 * sampling.sample_regions(crops, regions, 256, people) - 1))

@@ -181,8 +181,9 @@ class MultitaskSensing(tf.Module):
     def __call__(self, crops, intrinsics):
         return self.describe(self.find_landmarks(crops), intrinsics)
 
-    def find_landmarks(self, crops):
-        """Crops -> `MapDetections`."""
+    def find_landmarks(self, crops, first=None):
+        """Crops -> `MapDetections`. The CNN sees the whole crop at once: `first`, whom to look at, is of no effect."""
+        del first
         crops, size = tf.convert_to_tensor(crops), heatmaps.CROP_SIZE
         if crops.shape.rank != 4 or tuple(crops.shape[1:]) != (size, size, 3):
             raise ValueError(f"`crops` must be [N, {size}, {size}, 3]. Received: {crops.shape}.")

@@ -1,6 +1,7 @@
 """Photos to records: crops by Eq. 1, labels that move with them, evidence inside the photo only, limits."""
 
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +23,14 @@ def person(x=100.0, y=50.0, width=100.0, height=200.0, **labels):
     return layout.LabelledPerson("set/photo/1", np.array([x, y, width, height]), **labels)
 
 
+class Landmarks(NamedTuple):
+    keypoints: tf.Tensor
+    confidence: tf.Tensor
+    person_mask: tf.Tensor
+    landmarks3d: tf.Tensor
+    landmarks3d_confidence: tf.Tensor
+
+
 class FakeLandmarks:
     """Sees all keypoints at the crop's corner 1, 2 but the first at -5, -5."""
 
@@ -31,10 +40,22 @@ class FakeLandmarks:
         count = len(images)
         keypoints = np.tile(np.float32([1, 2]), (count, 137, 1))
         keypoints[:, 0] = -5
-        return SimpleNamespace(
+        return Landmarks(
             keypoints=tf.constant(keypoints), confidence=tf.fill([count, 137], self.confidence),
             person_mask=tf.fill([count, 60, 60], 0.25), landmarks3d=tf.ones([count, 25, 3]),
             landmarks3d_confidence=tf.ones([count, 25]))
+
+
+class FakeDetector:
+    """Finds people in the same boxes of every photo, its own keypoints all in one place of each."""
+
+    def __init__(self, boxes, places=None):
+        self.boxes, self.scores = boxes, tf.linspace(0.9, 0.8, len(boxes)) if len(boxes) else tf.zeros(0)
+        places = boxes[:, :2] if places is None else places
+        self.hints = tf.tile(tf.pad(places, [[0, 0], [0, 1]], constant_values=1.0)[:, None], [1, 17, 1])
+
+    def detect(self, image):
+        return self.boxes, self.scores, self.hints
 
 
 def records_of(photo, **networks):
@@ -77,14 +98,29 @@ def test_found_boxes_without_a_body_are_left_out(confidence, people):
     landmarks.confidence = confidence
     boxes = tf.constant([[100.0, 50, 100, 200], [150.0, 50, 100, 200]])
     found = records_of(layout.LabelledPhoto(pixels(), None, None, "photos/a.jpg"), landmarks=landmarks,
-                       detector=lambda image: (boxes, tf.ones(2)))
+                       detector=FakeDetector(boxes))
     assert [source for source, _ in found] == ["photos/a.jpg/0", "photos/a.jpg/1"][:people]
     assert all("label_keypoints" not in values for _, values in found)
 
 
+@pytest.mark.parametrize("place, people", [((90.0, 130.0), 2), ((72.0, 74.0), 1)])
+def test_who_is_overlooked_beside_another_is_looked_at_again(place, people):
+    """Of the same box twice: the second person is where the detector has them, unless that is where the first is."""
+    pattern = np.random.default_rng(0).uniform(-100, 100, (1, 137, 2)).astype(np.float32)
+
+    def landmarks(images, first=None):
+        middle = tf.fill([len(images), 1, 2], 84.0) if first is None else first[:, :1, :2]  # photo (72, 72)
+        return FakeLandmarks()(images)._replace(keypoints=middle + pattern)
+
+    detector = FakeDetector(tf.constant([[100.0, 50, 100, 200]] * 2), tf.constant([(0.0, 0.0), place]))
+    found = [values["keypoints"] for _, values in records_of(
+        layout.LabelledPhoto(pixels(), None, None, "photos/a.jpg"), landmarks=landmarks, detector=detector)]
+    expected = np.array([[84.0, 84.0], 2 * (np.array(place) - 30)])[:people]
+    np.testing.assert_allclose([points - pattern[0] for points in found], np.tile(expected[:, None], [1, 137, 1]), atol=1e-3)
+
+
 def test_nobody_in_a_photo_is_no_record():
-    nobody = tf.zeros([0, 4]), tf.zeros(0)
-    assert records_of(layout.LabelledPhoto(pixels(), None, None), detector=lambda image: nobody) == []
+    assert records_of(layout.LabelledPhoto(pixels(), None, None), detector=FakeDetector(tf.zeros([0, 4]))) == []
     assert records_of(layout.LabelledPhoto(None, None, [])) == []
 
 

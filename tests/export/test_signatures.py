@@ -44,6 +44,17 @@ def test_one_photo_gives_what_the_line_gives(line, served, image):
         assert name in ("num_people", "intrinsics", "image_size") or (len(values) == 3 and not np.any(values[len(people):]))
 
 
+@pytest.mark.parametrize("most, people", [(1, 1), (2, 2), (5, 2)])
+def test_who_is_overlooked_beside_another_is_looked_at_again(line, served, most, people):
+    """All boxes show the same person; the third is found by the detector's keypoints, those of the second are the first's."""
+    image = photo(5, together=True)
+    found = line.reconstruct(image, max_people=most).people
+    outputs = call(served, "reconstruct", image=image, max_people=most)
+    assert outputs["num_people"] == len(found) == people
+    assert_same(outputs, found)
+    np.testing.assert_allclose(outputs["score"][:people], [0.9, 0.6][:people])
+
+
 def test_camera_stages_and_number_can_be_given(line, served):
     image, camera = photo(5), (200.0, 210.0, 66.0, 41.0)
     for most, stages in ((1, 5), (5, 0), (4, 7)):
@@ -54,9 +65,9 @@ def test_camera_stages_and_number_can_be_given(line, served):
 
 
 def test_photos_of_any_size_are_one_batch(line, served):
-    images = [photo(2), photo(0, 40, 60), photo(5, 120, 160), photo(1, 90, 90, dark=[(0, 90)])]
+    images = [photo(2), photo(0, 40, 60), photo(5, 120, 160), photo(1, 90, 90, dark=[(0, 90)]), photo(5, together=True)]
     outputs = call(served, "serving_default", image_bytes=[png(image) for image in images])
-    assert outputs["num_people"].tolist() == [2, 0, 3, 0] and outputs["vertices"].shape[:2] == (4, 3)
+    assert outputs["num_people"].tolist() == [2, 0, 3, 0, 2] and outputs["vertices"].shape[:2] == (5, 3)
     for row, image in enumerate(images):
         assert_same(outputs, line.reconstruct(image, max_people=3).people, (row,))
         assert not np.any(outputs["vertices"][row, outputs["num_people"][row]:])

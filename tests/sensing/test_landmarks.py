@@ -102,6 +102,23 @@ def test_blank_crop_is_finite_and_unseen(networks):
     assert float(tf.reduce_max(seen.confidence)) == 0.0
 
 
+def test_who_is_to_be_looked_at_can_be_said(networks, cut, seen):
+    """Both in one crop: the one who is asked for is seen, and where nobody is asked for, as without asking."""
+    photo = tf.io.decode_image(SAMPLE.read_bytes(), channels=3)
+    crop, crop_from_image = crops.crop_images(photo, [[108.0, 82.0, 304.0, 300.0]])
+    places = crops.to_image(seen.thunder[..., :2], cut[1])
+    asked = tf.concat([crops.to_crop(places, tf.tile(crop_from_image, [2, 1, 1])), seen.thunder[..., 2:]], -1)
+    nobody = tf.zeros([1, 17, 3])
+    found = networks(tf.tile(crop, [3, 1, 1, 1]), tf.concat([asked, nobody], 0))
+    points = crops.to_image(found.keypoints, tf.tile(crop_from_image, [3, 1, 1]))
+    for i, box in enumerate(BOXES):
+        apart = np.linalg.norm(points[i] - crops.to_image(seen.keypoints, cut[1])[i], axis=-1)[:25]
+        assert np.median(apart) < 0.03 * box[3]
+    np.testing.assert_allclose(found.keypoints[2], networks(crop).keypoints[0], atol=0.05)
+    everybody = networks(tf.tile(crop, [2, 1, 1, 1]), asked)  # Thunder need not look
+    np.testing.assert_allclose(everybody.keypoints, found.keypoints[:2], atol=0.05)
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_turned_crop_gives_turned_keypoints(networks, cut, seen, quarters):
     turned = networks(tf.image.rot90(cut[0][:1], quarters))
@@ -142,3 +159,5 @@ def test_hand_away_from_the_wrist_is_not_this_hand():
 def test_wrong_crops_are_refused(networks):
     with pytest.raises(ValueError, match=r"`crops` must be \[N, 480, 480, 3\]"):
         networks(tf.zeros([1, 256, 256, 3]))
+    with pytest.raises(ValueError, match=r"`first` must be \[N, 17, 3\]"):
+        networks(tf.zeros([1, 480, 480, 3]), tf.zeros([17, 3]))

@@ -94,6 +94,12 @@ def test_bytes_and_unit_floats_are_the_same_crop(sensing):
     np.testing.assert_allclose(as_bytes.features, as_floats.features, rtol=1e-3, atol=1e-3)
 
 
+def test_whom_to_look_at_is_of_no_effect(sensing):
+    crops = np.random.default_rng(1).integers(0, 256, (1, 480, 480, 3), dtype=np.uint8)
+    for a, b in zip(sensing.find_landmarks(crops), sensing.find_landmarks(crops, tf.ones([1, 17, 3]))):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("shape", [(1, 240, 240, 3), (480, 480, 3), (1, 480, 480, 4)])
 def test_sensing_refuses_crops_of_another_shape(sensing, shape):
     with pytest.raises(ValueError, match=r"`crops` must be \[N, 480, 480, 3\]"):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,7 +102,8 @@ def test_evidence_of_a_real_photo_is_what_the_networks_see(tmp_path, monkeypatch
     from hund_tf.sensing.landmarks import LandmarkNetworks
 
     landmarks, box = LandmarkNetworks(), tf.constant([[289.0, 99, 140, 282]])  # one of the detector's
-    monkeypatch.setattr(convert_dataset, "_networks", lambda args: (landmarks, lambda image: (box, tf.ones(1))))
+    detector = SimpleNamespace(detect=lambda image: (box, tf.ones(1), tf.zeros([1, 17, 3])))
+    monkeypatch.setattr(convert_dataset, "_networks", lambda args: (landmarks, detector))
     sample = resources.files("hund_tf") / "assets" / "samples" / "street.jpg"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "street.jpg").write_bytes(sample.read_bytes())
