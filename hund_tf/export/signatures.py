@@ -9,6 +9,7 @@ from hund_tf.export import photo_bytes, rules
 from hund_tf.geometry import camera
 from hund_tf.networks.context_encoder import summarize
 from hund_tf.sensing import sightings
+from hund_tf.sensing.batches import at_least_one
 from hund_tf.sensing.crops import CROP_SIZE
 
 MAX_PEOPLE = 8  # whom `serving_default` gives back at most, unless the export says otherwise
@@ -83,13 +84,6 @@ def _specs(function):
     return [intrinsics if name == "intrinsics" else _INPUTS[name] for name in names]
 
 
-def _some(values):
-    """`[N, ...]` with a row of zeros where N is 0: oneDNN's fused convolutions fail on empty batches (TensorFlow 2.15)."""
-    rows = tf.maximum(1 - tf.shape(values)[0], 0)
-    padded = tf.pad(values, [[0, rows]] + [[0, 0]] * (values.shape.rank - 1))
-    return tf.ensure_shape(padded, [None, *values.shape[1:]])
-
-
 class _Line:
     """The steps of `Reconstructor.reconstruct` as functions of tensors."""
 
@@ -154,7 +148,7 @@ class _Line:
         crops = rules.require(same, "`crops` and `intrinsics` must be of equally many.",
                               [tf.shape(crops)[0], "and", tf.shape(intrinsics)[0]], crops)
         count = tf.shape(crops)[0]
-        crops, intrinsics = _some(crops), _some(intrinsics)
+        crops, intrinsics = at_least_one(crops), at_least_one(intrinsics)
         landmarks = self._sensing.find_landmarks(crops)
         outputs = {**self._solve(landmarks, intrinsics, tf.cast(intrinsics, tf.float64), num_stages),
                    "detected_keypoints2d": tf.cast(landmarks.keypoints, tf.float64),
@@ -199,11 +193,11 @@ class _Line:
 
     def _look_eagerly(self, image, photo_camera, boxes, scores, hints):
         """`Sightings` in boxes, of whom hints show, whoever it is, and of whomever the networks see best where those are 0."""
-        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, _some(boxes), _some(scores), hints=_some(hints))
+        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, at_least_one(boxes), at_least_one(scores), hints=at_least_one(hints))
         return tf.nest.map_structure(lambda values: values[:tf.shape(scores)[0]], seen)
 
     def _people(self, seen, photo_camera, num_stages):
-        some = tf.nest.map_structure(_some, (seen.landmarks, seen.intrinsics, photo_camera))
+        some = tf.nest.map_structure(at_least_one, (seen.landmarks, seen.intrinsics, photo_camera))
         outputs = {name: values[:tf.shape(seen.scores)[0]] for name, values in self._solve(*some, num_stages).items()}
         return {"box": seen.boxes, "score": seen.scores, "detected_keypoints2d": seen.keypoints,
                 "keypoint_confidence": seen.landmarks.confidence, **outputs}

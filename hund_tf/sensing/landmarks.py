@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hund_tf.sensing import blazepose, movenet, sampling
+from hund_tf.sensing.batches import at_least_one
 from hund_tf.sensing.crops import CROP_SIZE
 from hund_tf.sensing.faces import Faces
 from hund_tf.sensing.hands import Hands
@@ -99,7 +100,9 @@ class LandmarkNetworks(tf.Module):
             if first.shape.rank != 3 or tuple(first.shape[1:]) != (17, 3):
                 raise ValueError(f"`first` must be [N, 17, 3]. Received: {first.shape}.")
         scale = 1 / 255 if crops.dtype == tf.uint8 else 1.0
-        return self.find(tf.cast(crops, tf.float32) * scale, first)
+        count = tf.shape(crops)[0]
+        found = self.find(tf.cast(at_least_one(crops), tf.float32) * scale, None if first is None else at_least_one(first))
+        return tf.nest.map_structure(lambda values: values[:count], found)
 
     def find(self, crops, first=None):
         """The call without its checks: float32 crops in [0, 1]; for use inside other functions."""
