@@ -27,7 +27,8 @@ def add_preset(kinds):
                         help="weights of the part CNN, which goes with the landmark networks; a body needs this or --sensing")
     parser.add_argument("--sensing", metavar="FILE",
                         help="weights of a MultitaskCNN, in the folder of its run; in place of part CNN and landmark networks")
-    parser.add_argument("--run", required=True, dest="folder", metavar="DIR", help="folder of the run of a body, a hand or a face")
+    parser.add_argument("--run", required=True, dest="folder", metavar="DIR",
+                        help="folder of the run of a body, a hand or a face")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the preset")
     parser.add_argument("--part-map-size", type=cli_values.count(0),
                         help="side of the maps on which L_b is computed between stages; 0: no L_b (default: that of the run)")

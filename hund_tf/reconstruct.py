@@ -172,7 +172,7 @@ class Reconstructor(tf.Module):
         return self.parts.complete(state, landmarks, intrinsics)
 
     def judge_uncertainty(self, confidence, loss, part_weights):
-        """`keypoint_uncertainty` `[B, 137, 2]` and `joint_uncertainty` `[B, 63, 2]`, metres, as a dict; none if not calibrated."""
+        """`keypoint_uncertainty` `[B, 137, 2]` and `joint_uncertainty` `[B, 63, 2]`, metres: dict; empty if not calibrated."""
         if self.uncertainty is None:
             return {}
         radii = self.uncertainty(confidence, loss, part_weights)

@@ -3,7 +3,7 @@
     OUT/models.config                    for tensorflow_model_server --model_config_file
     OUT/<name>/<version>/                the SavedModel
         assets.extra/tf_serving_warmup_requests
-        assets.extra/preset/             config.json and metadata.json of the preset; of a person's also those of body, hand, face
+        assets.extra/preset/             config.json and metadata.json of the preset; of a person's also its members'
         assets.extra/licences/           what everything in it comes from, and the texts
 """
 

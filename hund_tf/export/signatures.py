@@ -193,7 +193,8 @@ class _Line:
 
     def _look_eagerly(self, image, photo_camera, boxes, scores, hints):
         """`Sightings` in boxes, of whom hints show, whoever it is, and of whomever the networks see best where those are 0."""
-        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, at_least_one(boxes), at_least_one(scores), hints=at_least_one(hints))
+        some = [at_least_one(values) for values in (boxes, scores, hints)]
+        seen = sightings.look(self._sensing.find_landmarks, image, photo_camera, *some[:2], hints=some[2])
         return tf.nest.map_structure(lambda values: values[:tf.shape(scores)[0]], seen)
 
     def _people(self, seen, photo_camera, num_stages):

@@ -27,7 +27,8 @@ class TrainablePart(HundPart):
     """`HundPart` that learns from `(PartEvidence, PartState, keypoints)` batches with full supervision.
 
     Every stage loses the error of the keypoints about the root and that of the root over its depth, of the keypoints in the
-    image, and the prior of the codes; of a face also that of the keypoints in its own frame. Metrics are `loss`, `error_mm` (fingertips of a hand, all points of a face, about the
+    image, and the prior of the codes; of a face also that of the keypoints in its own frame. Metrics are `loss`, `error_mm`
+    (fingertips of a hand, all points of a face, about the
     root), in validation `pa_mm` (all points after Procrustes alignment), and `loss_u_first` and `loss_u_last`.
 
     Args:

@@ -82,7 +82,7 @@ def look_back(view, state):
 
 
 def points_back(view, points):
-    """Points `[B, N, 3]` of a `PartView` as points in the person's camera; of a mirrored hand, those of the right hand itself."""
+    """Points `[B, N, 3]` of a `PartView` in the person's camera; of a mirrored hand, those of the right hand itself."""
     points = tf.einsum("bij,bnj->bni", _turned(-view.turn), points)
     return points * [-1.0, 1.0, 1.0] if view.mirrored else points
 

@@ -16,8 +16,8 @@ _LEAN, _TWIST = np.radians((80.0, 120.0)), np.radians((110.0, 150.0))
 _JOINTS = ("left_wrist", "right_wrist", "head")
 _SIDES = {"left_wrist": "left", "right_wrist": "right"}
 _HINGES = {"left_wrist": (0.0, -1.0, 0.0), "right_wrist": (0.0, 1.0, 0.0)}  # about which elbows bend in the T-pose
-# A hand's size tells its distance with an error that grows with it, the body that of a wrist with the same everywhere (on held-out
-# rendered evidence 5.5 % and 50 mm, medians): at so many metres they are as sure, farther away the body is.
+# A hand's size tells its distance with an error that grows with it, the body that of a wrist with the same everywhere (on
+# held-out rendered evidence 5.5 % and 50 mm, medians): at so many metres they are as sure, farther away the body is.
 _AS_SURE_M = 1.0
 _NEAR_M = 1.5, 3.0  # within the one the whole arm reaches for a hand, beyond the other the forearm alone points at it
 _ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is reached for, as far not
@@ -98,8 +98,9 @@ def global_rotations(parents, local, rotation):
 def _reach(local, turns, joints, chain, hinge, place, weight):
     """Brings a wrist to where it is seen, `[B, 3]`: changes the lists of rotations, turns and joints.
 
-    The forearm points there, the elbow stays. What is still missing the whole arm reaches for where the hand is near. Whole arms
-    that reach at any distance put wrists 2 mm nearer on held-out rendered evidence and elbows astray on photos of people far away.
+    The forearm points there, the elbow stays. What is still missing the whole arm reaches for where the hand is near. Whole
+    arms that reach at any distance put wrists 2 mm nearer on held-out rendered evidence and elbows astray on photos of people
+    far away.
     """
     collar, shoulder, elbow, wrist = chain
     own, seen = (tf.maximum(point[:, 2:], camera.MIN_DEPTH_M) for point in (joints[wrist], place))
