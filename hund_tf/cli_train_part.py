@@ -26,7 +26,7 @@ def _add(kinds, kind, words):
 def _train(options):
     cli_train_options.check_files(options, "scenes", "validation", "start_from")
     from hund_tf.training import part_learning
-    
+
     part_learning.train_part(options.scenes, options.validation, options.folder,
                              config=PartConfig(options.kind, body=BodyConfig(asset=options.body)),
                              **cli_train_options.settings(options))

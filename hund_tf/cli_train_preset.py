@@ -62,6 +62,7 @@ def _make_preset(options):
     if "kind" in settings["network"]:
         return _make_part_preset(options, settings, weights)
     network = cli_train_sensing.network_of(options.parts, options.sensing)
+    _check_uncertainty(options)
     from hund_tf import presets
     from hund_tf.hund import HundBody
     cli_train_sensing.check_parts(options.folder, settings, options.sensing, network)
@@ -93,11 +94,19 @@ def _make_part_preset(options, settings, weights):
 
 def _make_person(options):
     cli_train_options.check_files(options, "uncertainty")
+    _check_uncertainty(options)
     from hund_tf import presets
 
     presets.save_person(options.out, {kind: getattr(options, kind) for kind in presets.MEMBERS}, _said(options),
                         options.uncertainty)
     return 0
+
+
+def _check_uncertainty(options):
+    if options.uncertainty is not None:
+        from hund_tf.uncertainty import Uncertainty
+
+        Uncertainty.load(options.uncertainty)
 
 
 def _said(options, model=None):

@@ -21,9 +21,9 @@ UNITS = {
     "angle": "rotation matrices and 6D rotations, no unit",
     "codes": "theta, shape and expression are codes with a standard normal prior",
     "part_weights": "0 to 1: how far fingers and wrist, or expression and head, follow the network of that hand or of the face; "
-                    "at 0 it was not seen, and fingers and face are the prior's mean",
-    "uncertainty": "metres: radii, relative to the pelvis, within which the true point lies in 50 and in 90 of 100 cases; "
-                   "null: not calibrated",
+                    "at 0 it was not seen, or asks for a turn that no joint makes, and fingers and face are the prior's mean",
+    "uncertainty": "metres: radii, relative to the pelvis, within which the true point lies in 50 and in 90 of 100 cases of "
+                   "rendered evidence, fewer on photos; null: not calibrated",
 }
 FRAMES = {
     "camera": "right-handed: +x right, +y down, +z forward; origin at the camera. keypoints3d, joints3d, vertices and "

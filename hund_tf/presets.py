@@ -71,15 +71,15 @@ def read_members(folder):
         FileNotFoundError: if there is none of such a name.
         ValueError: if one is not named, is of another kind, or holds other weights than when the person was made.
     """
-    names, made = _read_json(folder, _CONFIG), _read_json(folder, _METADATA)["members"]
-    if sorted(names) != sorted(MEMBERS):
-        raise ValueError(f"{_CONFIG} of a person must name {', '.join(MEMBERS)}. Received: {', '.join(names)}, in {folder}.")
+    names, made = _read_json(folder, _CONFIG), _read_json(folder, _METADATA).get("members", {})
+    if not isinstance(names, dict) or set(names) != set(MEMBERS) or not all(isinstance(n, str) for n in names.values()):
+        raise ValueError(f"{_CONFIG} of a person must name {', '.join(MEMBERS)}. Received: {names}, in {folder}.")
     folders = {kind: find(names[kind]) for kind in MEMBERS}
     for kind, member in folders.items():
         found = _weights_of(kind, member)
-        if found != made[kind]:
-            raise ValueError(f"{folder} was made with a {kind}'s weights of sha256 {made[kind]}. Received: {found}, in {member}. "
-                             "`hund train person` makes a preset with those.")
+        if found != made.get(kind):
+            raise ValueError(f"{folder} was made with a {kind}'s weights of sha256 {made.get(kind)}. Received: {found}, in "
+                             f"{member}. `hund train person` makes a preset with those.")
     return folders
 
 
@@ -162,8 +162,11 @@ def save_person(folder, names, metadata, uncertainty=None):
         FileNotFoundError: if there is no preset of such a name.
         ValueError: if one is of another kind.
     """
-    members = {kind: _weights_of(kind, find(names[kind])) for kind in MEMBERS}
-    sensing = read_metadata(find(names[BODY]))["sensing"]
+    folders = {kind: find(names[kind]) for kind in MEMBERS}
+    members = {kind: _weights_of(kind, folders[kind]) for kind in MEMBERS}
+    sensing = read_metadata(folders[BODY])["sensing"]
+    # what was given as a path is found from elsewhere, too
+    names = {kind: os.path.abspath(name) if folders[kind] == name else name for kind, name in names.items()}
     os.makedirs(folder, exist_ok=True)
     _finish(folder, names, {**metadata, "kind": PERSON, "sensing": sensing, "members": members}, uncertainty)
 
@@ -181,8 +184,12 @@ def _finish(folder, config, metadata, uncertainty):
 
 
 def _read_json(folder, name):
-    with open(os.path.join(folder, name), encoding="utf-8") as file:
-        return json.load(file)
+    path = os.path.join(folder, name)
+    with open(path, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} must be JSON. Received: something else ({error}).") from None
 
 
 def _check_there(folder, names):

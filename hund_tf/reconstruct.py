@@ -70,7 +70,7 @@ class Reconstructor(tf.Module):
             image: uint8 `[H, W, 3]`, RGB.
             intrinsics: fx, fy, cx, cy in pixels; `fx = fy = max(H, W)` and the centre if None.
             boxes: `[N, 4]`, x, y, width, height in pixels, to skip the detector.
-            num_stages: int, M; the preset's if None.
+            num_stages: int, M, of the body's network; the preset's if None.
             max_people: int, keep that many of the best; all if None.
             distortion: 4, 5, 8, 12 or 14 numbers, k1, k2, p1, p2[, k3[, ...]] in OpenCV's order, of the camera
                 that `intrinsics` are of. None or zeros: a lens without distortion.

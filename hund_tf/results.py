@@ -25,14 +25,15 @@ class Person(NamedTuple):
         keypoint_confidence: `[137]`, of the detections, 0 where unseen.
         detected_keypoints2d: `[137, 2]` float64, pixels of the photo.
         joint_rotations: `[63, 3, 3]`, local, relative to the T-pose.
-        stage_losses: `[M + 1]`, L_u, that of s_0 first.
-        stage_states: `[M + 1, S]`, packed.
+        stage_losses: `[M + 1]`, L_u of the body's network, that of s_0 first.
+        stage_states: `[M + 1, S]`, packed, of the same.
         refined_loss: float, L_u after `refine` iterations of L-BFGS, which gave the body; None without.
         part_weights: `[3]`, how far left hand, right hand and head follow the networks of hands and face, 0 to 1: fingers and
-            wrists, expression and the turn of the head. At 0 (not seen, or a preset without those networks) wrist and head
-            stand as the body's network has them, fingers and face as the prior's mean.
+            wrists, expression and the turn of the head. At 0 (not seen, a turn that no joint makes, or a preset without those
+            networks) wrist and head stand as the body's network has them, fingers and face as the prior's mean.
         keypoint_uncertainty: `[137, 2]`, metres: radii about each point of `keypoints3d`, relative to the pelvis, within which
-            the true one lies in 50 and in 90 of 100 cases; None if the preset was not calibrated.
+            the true one lies in 50 and in 90 of 100 cases of rendered evidence; on photos it is fewer
+            (docs/whole_body.md). None if the preset was not calibrated.
         joint_uncertainty: `[63, 2]`, as that, of `joints3d`.
     """
 

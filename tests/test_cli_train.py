@@ -187,8 +187,10 @@ def test_preset_of_a_part_and_of_a_person(monkeypatch, capsys, in_folder_with_fi
     assert saved[0] == ("r/weights.h5", "face") and saved[1][0] == "mine" and saved[1][2]["licence"] == "CC0-1.0"
     assert cli.main("train preset --run r --out mine --parts parts.h5".split()) == 2
     assert "--parts must go with the run of a body. Received: with that of a face" in capsys.readouterr().err
-    assert cli.main("train person --body a --hand b --face c --uncertainty parts.h5 --out who".split()) == 0
-    assert saved[2][:2] == ("who", {"body": "a", "hand": "b", "face": "c"}) and saved[2][3] == "parts.h5"
+    assert cli.main("train person --body a --hand b --face c --out who".split()) == 0
+    assert saved[2][:2] == ("who", {"body": "a", "hand": "b", "face": "c"}) and saved[2][3] is None
+    assert cli.main("train person --body a --hand b --face c --uncertainty parts.h5 --out who".split()) == 2 and len(saved) == 3
+    assert "parts.h5 must be an .npz file" in capsys.readouterr().err
     assert cli.main("train person --body a --hand b --face c --uncertainty nowhere.npz --out who".split()) == 2
     assert "nowhere.npz" in capsys.readouterr().err
 

@@ -4,8 +4,8 @@
 
 There is no 3D truth for such photos. Per hand, in per cent of the longer side of the box of its 21 detected points: the mean
 distance in the image between these and the points of the hand's network, in its own place ("network"), and of the person who
-is given back ("person"), whose wrists are where the body's network puts them; and of that person's hand pushed onto the
-detected one ("pushed").
+is given back ("person"), whose wrists are where the arms put them; and of that person's hand pushed onto the detected one
+("pushed"). People who are found at a second look alone, beside others, are left out.
 """
 
 import argparse
@@ -43,17 +43,20 @@ def main(arguments=None):
     for _, sentence in problems:
         parser.error(sentence)
     hund_tf.start_quickly()
-    model = hund_tf.load_preset(options.preset)
-    if model.parts is None:
-        parser.error(f"--preset must be of a person. Received: {options.preset!r}, which has no hands.")
-    hands = [hand for path in tqdm(paths) for hand in measure(model, path, options.least)]
+    try:
+        model = hund_tf.load_preset(options.preset)
+        if model.parts is None:
+            parser.error(f"--preset must be of a person. Received: {options.preset!r}, which has no hands.")
+        hands = [hand for path in tqdm(paths) for hand in measure(model, path, options.least)]
+    except (ValueError, FileNotFoundError, images.ImageError) as error:
+        parser.error(str(error))
     figures = summary(hands)
     print(json.dumps(figures, indent=1))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"figures": figures, "hands": [{k: v for k, v in hand.items() if np.isscalar(v)} for hand in hands]}, file,
                       indent=1)
-    if options.sheet:
+    if options.sheet and hands:
         draw(hands, options.sheet)
 
 
@@ -75,10 +78,10 @@ def measure(model, path, least):
         hand = model.parts.hand
         points = attention.points_back(view, pose(hand.part_shape, hand.solve(view.evidence), view.evidence.shape))
         drawn = camera.project(tf.cast(points, tf.float64), np.tile(result.intrinsics, [len(boxes), 1])).numpy()
-        for person, network in zip(result.people, drawn):
+        for person, network, looked in zip(result.people, drawn, seen.keypoints.numpy()[:, part]):
             detected, posed = person.detected_keypoints2d[part], person.keypoints2d[part]
             box = np.ptp(detected, axis=0).max()
-            if person.keypoint_confidence[part].mean() < _SEEN or box < least:
+            if person.keypoint_confidence[part].mean() < _SEEN or box < least or np.abs(detected - looked).max() > 1.0:
                 continue
             pushed = posed + (detected - posed).mean(0)
             hands.append({"photo": os.path.basename(path), "side": side, "box": float(box),

@@ -42,10 +42,15 @@ def main(arguments=None):
     parser.add_argument("--sheet", metavar="FILE", help="a picture of 24 scenes: evidence black, estimate red")
     parser.add_argument("--json", metavar="FILE", help="also write the figures here")
     options = parser.parse_args(arguments)
+    if not 0 <= options.noise < float("inf"):
+        parser.error(f"--noise must not be negative. Received: {options.noise}.")
     network = HundPart(PartConfig(options.kind, polish_steps=options.polish_steps))
     network.build_weights()
-    network.load_weights(options.weights)
-    scenes = part_learning.load_scenes(options.scenes, network.body.coding, options.kind)
+    try:
+        network.load_weights(options.weights)
+        scenes = part_learning.load_scenes(options.scenes, network.body.coding, options.kind)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        parser.error(f"--weights and --scenes must be of a {options.kind}. Received: {str(error).splitlines()[0]}")
     figures, drawn = evaluate(network, scenes, options.noise, options.stages)
     print(json.dumps(figures, indent=1))
     if options.json:

@@ -139,19 +139,19 @@ def train_part(scenes, validation, run_dir, epochs=20, steps_per_epoch=1000, bat
                config=PartConfig(), start_from=None, ema=None, patience=None, tensorboard=True):
     """Trains the network of a part and writes `weights.h5` in `run_dir`; arguments and errors as `train.train_body`."""
     runs.check_unfinished(run_dir, "weights.h5")
-    runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
-               learning_rate=learning_rate, ema=ema, network=config.to_dict(), scenes=scenes)
     keras.utils.set_random_seed(seed)
     model = TrainablePart(config)
+    data, held_out = (load_scenes(pattern, model.body.coding, config.kind) for pattern in (scenes, validation))
+    runs.begin(run_dir, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch_size, seed=seed,
+               learning_rate=learning_rate, ema=ema, network=config.to_dict(), scenes=scenes)
     model.build_weights()
     if start_from is not None:
         model.load_weights(start_from)
     model.compile(optimizer=runs.optimizer(learning_rate, epochs * steps_per_epoch, ema))
     model.optimizer.build(model.trainable_variables)
-    scenes, held_out = (load_scenes(pattern, model.body.coding, config.kind) for pattern in (scenes, validation))
     epoch, step = callbacks.resume_point(run_dir, steps_per_epoch)
     history = model.fit(
-        dataset(scenes, model.part_shape, batch_size, seed, start=epoch * steps_per_epoch + step),
+        dataset(data, model.part_shape, batch_size, seed, start=epoch * steps_per_epoch + step),
         steps_per_epoch=steps_per_epoch, epochs=callbacks.epochs_to_do(run_dir, steps_per_epoch, epochs, patience),
         validation_data=dataset(held_out, model.part_shape, batch_size, seed, shuffle=False),
         callbacks=callbacks.make(run_dir, steps_per_epoch, None, patience, tensorboard), verbose=2)

@@ -12,7 +12,7 @@ from hund_tf.whole_body.part_state import PartState
 
 MARGIN = 1.25  # the crop's side over the longer extent of the keypoints
 UPRIGHT = {"hand": (0, 9), "face": (8, 27)}  # from one keypoint to the other is up: wrist to middle finger, chin to nose bridge
-_LEAST = 1e-3  # of the focal length: a part smaller than this shows nothing
+_LEAST = 1e-3  # of the focal length: the crop of a part is no smaller
 
 
 class PartView(NamedTuple):
@@ -62,7 +62,7 @@ def look_at(kind, keypoints, confidence, depths, shape, intrinsics, mirrored=Fal
     side = tf.maximum(tf.reduce_max(high - low, -1, keepdims=True) * MARGIN, _LEAST)
     part_focal = CROP_SIZE / side  # [B, 1]
     part_centre = CROP_SIZE / 2 - part_focal * (low + high) / 2
-    depths -= tf.reduce_mean(depths, -1, keepdims=True)
+    depths = depths - tf.reduce_mean(depths, -1, keepdims=True)
     mean_focal = tf.reduce_mean(focal[:, 0], -1, keepdims=True)
     evidence = PartEvidence(
         keypoints=points * part_focal[:, None] + part_centre[:, None], confidence=confidence,

@@ -8,19 +8,16 @@ from tensorflow_graphics.geometry.transformation import axis_angle, quaternion, 
 
 from hund_tf.geometry import camera, rotations
 from hund_tf.state import THETA_BODY, THETA_HAND, ModelState
-from hund_tf.whole_body.reach import between, reach
 
 _UNSEEN, _SURE = 0.3, 0.6  # mean confidence of a part's points under which it counts as not seen, over which as seen
 # Turns from the T-pose that a part may ask of its joint, of its axis and about it: followed up to the one, none from the other.
 _LEAN, _TWIST = np.radians((80.0, 120.0)), np.radians((110.0, 150.0))
 _JOINTS = ("left_wrist", "right_wrist", "head")
-_SIDES = {"left_wrist": "left", "right_wrist": "right"}
-_HINGES = {"left_wrist": (0.0, -1.0, 0.0), "right_wrist": (0.0, 1.0, 0.0)}  # about which elbows bend in the T-pose
+_ELBOWS = {"left_wrist": "left_elbow", "right_wrist": "right_elbow"}
 # A hand's size tells its distance with an error that grows with it, the body that of a wrist with the same everywhere (on
 # held-out rendered evidence 5.5 % and 50 mm, medians): at so many metres they are as sure, farther away the body is.
 _AS_SURE_M = 1.0
-_NEAR_M = 1.5, 3.0  # within the one the whole arm reaches for a hand, beyond the other the forearm alone points at it
-_ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is reached for, as far not
+_ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is pointed at, as far not
 _ELBOWS_SHARE = 0.5  # of a wrist's twist: two bones of the forearm turn about each other all along it
 
 
@@ -50,7 +47,7 @@ def seen_weight(confidence):
 def fuse(body, state, estimates):
     """Puts hands, expression, wrists and head into the body's state.
 
-    A part counts as much as it is seen, less where it asks for a turn that no joint makes. So far an arm reaches for the place
+    A part counts as much as it is seen, less where it asks for a turn that no joint makes. So far a forearm points at the place
     of its hand, the wrist turns towards the hand's own rotation, and the head to the face's; so far codes go from the prior's
     mean to the part's. The elbow takes half of a wrist's twist, as forearms do. Placement and shape are the body's.
 
@@ -66,18 +63,18 @@ def fuse(body, state, estimates):
     turns = global_rotations(body.parents, posed.joint_rotations, state.rotation)
     local, joints, shares = tf.unstack(posed.joint_rotations, axis=1), tf.unstack(posed.joints, axis=1), []
     for i, name in enumerate(_JOINTS):
-        joint, weight = index(name), estimates.weight[:, i]
-        if name in _SIDES:
-            shoulder, elbow = (index(f"{_SIDES[name]}_{part}") for part in ("shoulder", "elbow"))
-            _reach(local, turns, joints, (body.parents[shoulder], shoulder, elbow, joint), _HINGES[name], estimates.place[:, i],
-                   weight)
+        joint, seen = index(name), rotations.matrix_from_6d(estimates.rotation[:, i])
         parent = body.parents[joint]
         axis = tf.linalg.normalize(joints[joint] - joints[parent], axis=-1)[0]  # of the limb before it
         axis = tf.linalg.matvec(turns[parent], axis, transpose_a=True)
-        wanted = tf.matmul(turns[parent], rotations.matrix_from_6d(estimates.rotation[:, i]), transpose_a=True)
-        shares.append(weight * _possible(wanted, axis))
+        wanted = tf.matmul(turns[parent], seen, transpose_a=True)
+        shares.append(estimates.weight[:, i] * _possible(wanted, axis))
+        if name in _ELBOWS:
+            elbow = index(_ELBOWS[name])
+            _point(local, turns, joints, (body.parents[elbow], elbow, joint), estimates.place[:, i], shares[-1])
+            wanted = tf.matmul(turns[elbow], seen, transpose_a=True)
         local[joint] = _turned_towards(local[joint], wanted, shares[-1])
-        if name in _SIDES:
+        if name in _ELBOWS:
             moved = _about(axis, _twist_and_lean(local[joint], axis)[0] * _ELBOWS_SHARE * shares[-1])
             local[elbow], local[joint] = local[elbow] @ moved, tf.matmul(moved, local[joint], transpose_a=True)
     shares = tf.stack(shares, -1)
@@ -95,30 +92,32 @@ def global_rotations(parents, local, rotation):
     return turns
 
 
-def _reach(local, turns, joints, chain, hinge, place, weight):
-    """Brings a wrist to where it is seen, `[B, 3]`: changes the lists of rotations, turns and joints.
+def _point(local, turns, joints, chain, place, weight):
+    """Points a forearm at where its wrist `[B, 3]` is seen, the elbow stays: changes the lists of rotations, turns and joints.
 
-    The forearm points there, the elbow stays. What is still missing the whole arm reaches for where the hand is near. Whole
-    arms that reach at any distance put wrists 2 mm nearer on held-out rendered evidence and elbows astray on photos of people
-    far away.
+    Whole arms that reach from the shoulder put the wrist nearer, and the elbow astray where it is seen well (docs/whole_body.md).
     """
-    collar, shoulder, elbow, wrist = chain
+    shoulder, elbow, wrist = chain
     own, seen = (tf.maximum(point[:, 2:], camera.MIN_DEPTH_M) for point in (joints[wrist], place))
     depth = own + (seen - own) / (1.0 + tf.square(seen / _AS_SURE_M))
-    near = 1.0 - _ramp(seen, *_NEAR_M)
     across = (place / seen - joints[wrist] / own) * depth
-    weight = (weight * (1.0 - _ramp(tf.norm(across, axis=-1), *_ASTRAY)))[:, None]
-    aim = joints[wrist] + weight * (place / seen * depth - joints[wrist])
-    pointed = between(joints[wrist] - joints[elbow], aim - joints[elbow])
-    reached = joints[elbow] + tf.linalg.matvec(pointed, joints[wrist] - joints[elbow])
-    arm, forearm = reach(joints[shoulder], joints[elbow], reached, reached + near * (aim - reached),
-                         tf.linalg.matvec(turns[shoulder], tf.constant(hinge)))
-    fore = tf.linalg.matvec(forearm, reached - joints[elbow])
-    joints[elbow] = joints[shoulder] + tf.linalg.matvec(arm, joints[elbow] - joints[shoulder])
-    joints[wrist] = joints[elbow] + fore
-    turns[shoulder], turns[elbow] = arm @ turns[shoulder], forearm @ pointed @ turns[elbow]
-    local[shoulder] = tf.matmul(turns[collar], turns[shoulder], transpose_a=True)
+    weight = weight * (1.0 - _ramp(tf.norm(across, axis=-1), *_ASTRAY))
+    aim = joints[wrist] + weight[:, None] * (place / seen * depth - joints[wrist])
+    forearm = joints[wrist] - joints[elbow]
+    turn = _between(forearm, aim - joints[elbow])
+    joints[wrist] = joints[elbow] + tf.linalg.matvec(turn, forearm)
+    turns[elbow] = turn @ turns[elbow]
     local[elbow] = tf.matmul(turns[shoulder], turns[elbow], transpose_a=True)
+
+
+def _between(start, end):
+    """The smallest rotations `[B, 3, 3]` from one direction `[B, 3]` to another; none between opposite ones."""
+    start, end = (tf.math.l2_normalize(x, axis=-1, epsilon=1e-12) for x in (start, end))
+    axis = tf.linalg.cross(start, end)
+    sine, cosine = tf.norm(axis, axis=-1, keepdims=True), tf.reduce_sum(start * end, -1, keepdims=True)
+    turned = sine > 1e-6
+    axis = tf.where(turned, axis / tf.maximum(sine, 1e-6), [[1.0, 0.0, 0.0]])
+    return rotation_matrix_3d.from_axis_angle(axis, tf.where(turned, tf.atan2(sine, cosine), 0.0))
 
 
 def _possible(turn, axis):
@@ -131,7 +130,7 @@ def _twist_and_lean(turn, axis):
     """Rotations `[B, 3, 3]` as a turn about an axis `[B, 3]` and one of that axis: angles `[B]`, -pi to pi and 0 to pi."""
     parts = quaternion.from_rotation_matrix(_proper(turn))  # x, y, z, w
     along, real = tf.reduce_sum(parts[:, :3] * axis, -1), parts[:, 3]
-    twist = 2.0 * tf.atan2(along * tf.sign(real), tf.abs(real))
+    twist = 2.0 * tf.atan2(tf.where(real < 0, -along, along), tf.abs(real))
     return twist, 2.0 * tf.acos(tf.clip_by_value(tf.sqrt(tf.square(along) + tf.square(real)), 0.0, 1.0))
 
 

@@ -107,10 +107,10 @@ def test_numbers_have_limits(made, arguments):
 @pytest.mark.slow
 def test_the_preset_runs_without_hund_tf_and_says_the_same(tmp_path):
     """In a fresh process, on the sample photo and on its upper half: as `Reconstructor` does, to 1e-4."""
-    folder = saved_model.export("body", str(tmp_path / "out"))
+    folder = saved_model.export("person", str(tmp_path / "out"))
     subprocess.run([sys.executable, ALONE, folder, cli.SAMPLE, str(tmp_path / "answers.npz")], check=True, cwd=tmp_path, timeout=900)
     answers = np.load(tmp_path / "answers.npz")
-    model = hund_tf.load_preset("body")
+    model = hund_tf.load_preset("person")
     for image, row in ((answers["image"], 0), (answers["image"][:300], 1)):
         outputs = {key.split("/")[1]: answers[key][row] for key in answers.files if key.startswith("serving_default")}
         people = model.reconstruct(image, max_people=8).people
@@ -118,4 +118,4 @@ def test_the_preset_runs_without_hund_tf_and_says_the_same(tmp_path):
         assert_same(outputs, people)
     outputs = {key.split("/")[1]: answers[key] for key in answers.files if key.startswith("reconstruct")}
     assert_same(outputs, model.reconstruct(answers["image"], max_people=2, num_stages=3).people)
-    assert answers["describe/preset"] == b"body"
+    assert answers["describe/preset"] == b"person"

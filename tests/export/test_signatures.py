@@ -27,7 +27,9 @@ def assert_same(outputs, people, rows=()):
         of_person = {**{name: getattr(person.state, name) for name in OF_STATE}, **{
             name: getattr(person, name) for name in (
                 "box", "score", "vertices", "joints3d", "keypoints3d", "keypoints2d", "detected_keypoints2d",
-                "keypoint_confidence", "joint_rotations", "stage_losses", "stage_states")}}
+                "keypoint_confidence", "joint_rotations", "stage_losses", "stage_states", "part_weights")}}
+        of_person.update({name: getattr(person, name) for name in ("keypoint_uncertainty", "joint_uncertainty")
+                          if getattr(person, name) is not None})
         for name, value in of_person.items():
             np.testing.assert_allclose(outputs[name][(*rows, i)], value, rtol=1e-4, atol=1e-4, err_msg=name)
 

@@ -74,7 +74,13 @@ def test_a_hand_that_asks_for_the_impossible_is_not_followed(body, people):
     turned = rotations.matrix_to_6d(rotations.matrix_from_6d(parts.rotation) @ tf.constant(np.diag([1.0, -1, -1]), tf.float32))
     fused, followed = fusion.fuse(body, rough, parts._replace(rotation=turned))
     np.testing.assert_array_equal(followed, 0.0)
-    assert np.isfinite(fused.theta).all()
+    np.testing.assert_allclose(body(fused, mesh=None).joints, body(rough, mesh=None).joints, atol=2e-4)
+
+
+def test_half_a_turn_of_twist_is_one():
+    turn = tf.constant([np.diag([1.0, -1.0, -1.0])], tf.float32)
+    twist, lean = fusion._twist_and_lean(turn, tf.constant([[1.0, 0.0, 0.0]]))
+    assert abs(float(twist[0])) == pytest.approx(np.pi, abs=1e-3) and float(lean[0]) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_mirrored_photo_gives_the_mirrored_hands(body):
@@ -123,8 +129,8 @@ def test_elbow_and_wrist_share_a_twist(body, people):
     np.testing.assert_allclose(after[:, still], joints[:, still], atol=1e-4)
 
 
-def test_an_arm_reaches_for_its_hand(body, people):
-    """The wrist comes nearer to where it is seen, the elbow hardly moves, and one seen far astray is not reached for."""
+def test_a_forearm_points_at_its_hand(body, people):
+    """The wrist comes nearer to where it is seen, the elbow stays, and one seen far astray is not pointed at."""
     _, rough, parts = people
     joints, at = body(rough, mesh=None).joints.numpy(), body.joint_names.index
     wrist, elbow = at("left_wrist"), at("left_elbow")
@@ -134,5 +140,5 @@ def test_an_arm_reaches_for_its_hand(body, people):
         found = body(fused, mesh=None).joints.numpy()
         before, after = (np.linalg.norm((x[:, wrist] / x[:, wrist, 2:] - seen[:, 0] / seen[:, 0, 2:])[:, :2], axis=-1)
                          for x in (joints, found))
-        np.testing.assert_allclose(found[:, elbow], joints[:, elbow], atol=0.02 if moves else 2e-4)
+        np.testing.assert_allclose(found[:, elbow], joints[:, elbow], atol=2e-4)
         assert np.all(after < 0.95 * before) if moves else np.allclose(found[:, wrist], joints[:, wrist], atol=2e-4)
