@@ -55,7 +55,7 @@ class HundPart(keras.Model):
     def solve(self, evidence, num_stages=None):
         """The last stage's `PartState` alone, polished, by loops in the graph.
 
-        The stages are those of `call`, in a sixth of its graph. Then `polish_steps` of the config follow L_u down: the stages
+        The stages are those of `call`, in a sixth of its graph. Then `polish_steps` of the config follow a smooth L_u down: the stages
         bring the part near, which no descent from the mean does, and these lay it onto the points.
         """
         stages = self.config.num_stages if num_stages is None else num_stages
@@ -68,7 +68,7 @@ class HundPart(keras.Model):
         _, packed, _ = tf.while_loop(lambda i, *_: i < stages, step, [0, packed, cell.initial_memory(count)],
                                      parallel_iterations=1)
         if self.config.polish_steps:
-            packed = polish(lambda x: self.objective(x, evidence).loss, packed, self.codec.natural_steps(),
+            packed = polish(lambda x: self.objective.smooth(x, evidence), packed, self.codec.natural_steps(),
                             self.config.polish_steps)
         return self.codec.unpack(packed, evidence.intrinsics)
 

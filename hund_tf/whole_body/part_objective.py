@@ -10,6 +10,7 @@ from hund_tf.losses.objective import FAR
 from hund_tf.sensing.heatmaps import CROP_SIZE
 
 _TERMS = 3  # L_u and what it is made of
+_SMOOTH = 0.02  # crop widths: distances under it count by their square
 
 
 class PartReport(NamedTuple):
@@ -59,6 +60,16 @@ class PartObjective:
         pull = tf.concat([residual, lean[..., None]], -1) * weight[..., None]
         pull = tf.reshape(tf.clip_by_value(pull * 8.0, -3.0, 3.0), [-1, 3 * self.shape.num_keypoints])
         return PartReport(loss, tf.concat([terms, pull], -1), keypoint_loss, state, keypoints)
+
+    def smooth(self, packed, evidence):
+        """`L_u` without its kinks, `[B]`: distances that are small count by their square (pseudo-Huber).
+
+        Where points lie on each other, the slope of L_u jumps, and steps down it follow the last bit of the input.
+        """
+        state, _, residual, _, weight = self._pose(packed, evidence)
+        distance = tf.sqrt(tf.reduce_sum(tf.square(residual), -1) + _SMOOTH**2) - _SMOOTH
+        distance = tf.reduce_sum(weight * distance, -1) / tf.maximum(tf.reduce_sum(weight, -1), 1e-6)
+        return self._keypoint_weight * distance + self._prior_weight * priors.gaussian_prior(state.codes)
 
     def _geometry(self, packed, evidence):
         """State, posed keypoints, their residuals in crop widths in the image and in depth, and their weights."""

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 _RATE = 0.05  # of the first step, in units of `scale`; it falls to 0
-_DECAY, _SQUARE_DECAY, _LEAST = 0.8, 0.9, 1e-3
+_DECAY, _SQUARE_DECAY, _LEAST = 0.8, 0.9, 1e-2
 
 
 def polish(loss, packed, scale, steps):

@@ -19,7 +19,7 @@ def bowl(packed):
 def test_goes_down_each_row_for_itself():
     start = tf.constant(np.random.default_rng(0).normal(0, 0.3, (5, 3)), tf.float32) * SCALE
     end = tf.function(polish, autograph=False)(bowl, start, SCALE, 20)
-    assert np.all(bowl(end) < 0.7 * bowl(start))
+    assert np.all(bowl(end) < 0.7 * bowl(start) + 1e-3)
     np.testing.assert_allclose(polish(bowl, start[2:3], SCALE, 20), end[2:3], atol=1e-6)
     np.testing.assert_array_equal(polish(bowl, start, SCALE, 0), start)
 
