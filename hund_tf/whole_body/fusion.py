@@ -14,9 +14,6 @@ _UNSEEN, _SURE = 0.3, 0.6  # mean confidence of a part's points under which it c
 _LEAN, _TWIST = np.radians((80.0, 120.0)), np.radians((110.0, 150.0))
 _JOINTS = ("left_wrist", "right_wrist", "head")
 _ELBOWS = {"left_wrist": "left_elbow", "right_wrist": "right_elbow"}
-# A hand's size tells its distance with an error that grows with it, the body that of a wrist with the same everywhere (on
-# held-out rendered evidence 5.5 % and 50 mm, medians): at so many metres they are as sure, farther away the body is.
-_AS_SURE_M = 1.0
 _ASTRAY = 0.3, 0.5  # metres across the line of sight: a wrist seen as near as the one to the body's is pointed at, as far not
 _ELBOWS_SHARE = 0.5  # of a wrist's twist: two bones of the forearm turn about each other all along it
 
@@ -95,14 +92,13 @@ def global_rotations(parents, local, rotation):
 def _point(local, turns, joints, chain, place, weight):
     """Points a forearm at where its wrist `[B, 3]` is seen, the elbow stays: changes the lists of rotations, turns and joints.
 
-    Whole arms that reach from the shoulder put the wrist nearer, and the elbow astray where it is seen well (docs/whole_body.md).
+    It points across the line of sight: how far the hand is from the camera, its size does not tell well enough
+    (docs/whole_body.md).
     """
     shoulder, elbow, wrist = chain
-    own, seen = (tf.maximum(point[:, 2:], camera.MIN_DEPTH_M) for point in (joints[wrist], place))
-    depth = own + (seen - own) / (1.0 + tf.square(seen / _AS_SURE_M))
-    across = (place / seen - joints[wrist] / own) * depth
+    across = place * (joints[wrist][:, 2:] / tf.maximum(place[:, 2:], camera.MIN_DEPTH_M)) - joints[wrist]
     weight = weight * (1.0 - _ramp(tf.norm(across, axis=-1), *_ASTRAY))
-    aim = joints[wrist] + weight[:, None] * (place / seen * depth - joints[wrist])
+    aim = joints[wrist] + weight[:, None] * across
     forearm = joints[wrist] - joints[elbow]
     turn = _between(forearm, aim - joints[elbow])
     joints[wrist] = joints[elbow] + tf.linalg.matvec(turn, forearm)
