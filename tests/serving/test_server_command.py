@@ -51,7 +51,7 @@ def test_serves_and_drains_at_sigterm(process):
     assert found, line
     caller = Caller(found[1])
     assert caller.version() == 1 and http(f"http://{found[2]}/v1/models/hund")[0] == 200
-    call = caller.start("slow", steps=np.int32(800))
+    call = caller.start("slow", steps=np.int32(5000))
     with pytest.raises(grpc.FutureTimeoutError):
         call.result(timeout=0.2)
     running.send_signal(signal.SIGTERM)
