@@ -10,7 +10,7 @@ from hund_tf.serving.settings import Batching, read_batching
 from tests.serving.calls import Caller, http, wait_until
 
 INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
-LONG = np.int32(300)  # steps, a few hundred milliseconds
+LONG = np.int32(2000)  # steps: half a second on a fast machine, a few on a slow one
 FOR_EVER = np.int32(100_000)
 
 
