@@ -55,8 +55,8 @@ class HundPart(keras.Model):
     def solve(self, evidence, num_stages=None):
         """The last stage's `PartState` alone, polished, by loops in the graph.
 
-        The stages are those of `call`, in a sixth of its graph. Then `polish_steps` of the config follow a smooth L_u down: the stages
-        bring the part near, which no descent from the mean does, and these lay it onto the points.
+        The stages are those of `call`, in a sixth of its graph. Then `polish_steps` of the config follow a smooth L_u down: the
+        stages bring the part near, and these lay it onto the points.
         """
         stages = self.config.num_stages if num_stages is None else num_stages
         count, cell = tf.shape(evidence.intrinsics)[0], self.neural_descent.cell
