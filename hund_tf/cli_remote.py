@@ -1,5 +1,6 @@
 """A running server in the place of local networks, for `hund reconstruct --server`; TensorFlow is not loaded."""
 
+import sys
 import time
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from hund_tf import arguments, cli_values
 from hund_tf.results import Person, Reconstruction
 
 MISSING = "--server needs grpcio and protobuf. `pip install 'hund-tf[client]'` brings them."
+FIRST_ANSWER_S = 2.0  # after so long without an answer the user is told why nothing happens
 _OPTIONAL = ("model_version", "part_weights", "keypoint_uncertainty", "joint_uncertainty")  # not every preset tells them
 _LOCAL_ONLY = (("preset", "the server has its own networks"), ("refine", "an export has no L-BFGS in it"),
                ("distortion", "an export takes photos of lenses that do not bend"))
@@ -85,7 +87,7 @@ def add_options(parser):
              "--preset, --refine, --distortion")
     add("--server-model", metavar="NAME", help="the model's name there (default: hund)")
     add("--server-timeout", type=cli_values.between(0, 1e6), metavar="SECONDS",
-        help="for a photo, with all tries (default: 60)")
+        help="for a photo, with all tries, and for the first answer (default: 60)")
     add("--server-tls", action="store_true", default=None, help="speak TLS; each of the four below says so too")
     add("--server-name", metavar="NAME", help="that the server's certificate must have, if not that of the address")
     add("--server-ca", metavar="FILE", help="PEM certificates to check the server's against (default: those of gRPC)")
@@ -128,19 +130,26 @@ def complaint(options):
 
 
 def connect(options):
-    """`RemoteModel` of the servers that the options name.
+    """`RemoteModel` of the servers that the options name. Servers that are busy or not there yet are waited for.
 
     Raises:
-        NoServer: if none can be reached, or what it serves is no hund export.
+        NoServer: if none can be reached in time, or what it serves is no hund export.
     """
-    from hund_tf.client import HundClient, HundServerError, TlsOptions
+    from hund_tf.client import HundClient, HundServerError, RetryPolicy, TlsOptions
     from hund_tf.client.client import TIMEOUT_S
 
     files = [getattr(options, name) for name in (*_TLS_FILES, "server_name")]
     tls = TlsOptions(*files) if options.server_tls or any(files) else None
-    client = HundClient(options.server, timeout=options.server_timeout or TIMEOUT_S, tls=tls,
-                        model=options.server_model or "hund")
+    timeout, policy = options.server_timeout or TIMEOUT_S, RetryPolicy(exhausted=True)
+    client = HundClient(options.server, timeout=timeout, retries=policy, tls=tls, model=options.server_model or "hund")
     try:
+        if timeout > FIRST_ANSWER_S:
+            try:
+                client.describe(timeout=FIRST_ANSWER_S)
+            except HundServerError as error:
+                if not (isinstance(error, TimeoutError) or policy.covers(error.code, error.message)):
+                    raise
+                print(f"hund: --server is waited for, up to {timeout:g} s. Received: {error}", file=sys.stderr)
         return RemoteModel(client)
     except (HundServerError, ValueError) as error:
         client.close()

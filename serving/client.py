@@ -13,7 +13,7 @@ import argparse
 import pathlib
 import sys
 
-from hund_tf.client import HundClient, HundServerError
+from hund_tf.client import HundClient, HundServerError, HundUnavailableError, RetryPolicy
 
 OUTPUTS = ("box", "score", "translation")  # a few hundred bytes in place of a megabyte of vertices
 
@@ -25,10 +25,13 @@ def main(arguments=None):
     parser.add_argument("--server", default="localhost:8500", metavar="HOST:PORT[,HOST:PORT]")
     options = parser.parse_args(arguments)
     failed = False
-    with HundClient(options.server) as client:
+    with HundClient(options.server, retries=RetryPolicy(exhausted=True)) as client:  # a full queue is waited for
         for path in options.photos:
             try:
                 [result] = client.reconstruct_bytes([pathlib.Path(path).read_bytes()], outputs=OUTPUTS)
+            except HundUnavailableError as error:  # after a minute: the other photos would fare no better
+                print(f"{path}: {error}", file=sys.stderr)
+                return 1
             except (HundServerError, ValueError, OSError) as error:
                 print(f"{path}: {error}", file=sys.stderr)
                 failed = True

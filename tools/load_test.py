@@ -13,6 +13,7 @@ survive the end of one of the servers, which others start and end. Addresses tha
 import argparse
 import ipaddress
 import json
+import math
 import os
 import platform
 import shlex
@@ -25,7 +26,7 @@ import load_memory
 import numpy as np
 
 from hund_tf import cli_values, images
-from hund_tf.client import HundClient, HundServerError, HundUnavailableError
+from hund_tf.client import HundClient, HundServerError, HundUnavailableError, RetryPolicy
 from hund_tf.client.channels import checked_addresses
 from hund_tf.client.requests import CROP_SIZE
 
@@ -60,7 +61,7 @@ def main(arguments=None):
     command = "python tools/load_test.py " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     print(f"`{command}` on {_machine()}\n", flush=True)
     # no proxy may stand between; errors are counted, not tried again, but where that is the question
-    with HundClient(addresses, options.timeout, retries=None if mode == "kill" else 0,
+    with HundClient(addresses, options.timeout, retries=None if mode == "kill" else RetryPolicy(rounds=0, try_timeout=math.inf),
                     options=[("grpc.enable_http_proxy", 0)]) as client:
         try:
             run = {"measure": measure, "soak": soak, "overload": overload, "kill": kill}[mode]
@@ -104,7 +105,7 @@ class Requests:
 
 
 def measure(client, requests, options):
-    """Every combination of clients and rows, in turns; `(report, True)`."""
+    """Every combination of clients and rows, in turns; well if each that was not refused had an answer."""
     combinations = [(clients, batch) for batch in options.batch for clients in options.clients]
     outcomes, refused = {pair: [] for pair in combinations}, {}
     for batch in options.batch:
@@ -128,7 +129,8 @@ def measure(client, requests, options):
     print(table(lines, ("clients", "batch"), UNITS[options.signature]))
     for batch, words in refused.items():
         print(f"batch {batch} is refused: {words}")
-    return {"lines": lines, "refused": refused}, True
+    answered = all(line["requests"] > sum(line["errors"].values()) for line in lines)
+    return {"lines": lines, "refused": refused}, bool(lines) and answered
 
 
 def soak(client, requests, options):

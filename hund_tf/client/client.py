@@ -2,12 +2,12 @@
 
 import asyncio
 import itertools
-import time
+import threading
 
 import grpc
 
 from hund_tf.client import channels, errors, requests
-from hund_tf.client.retries import RetryPolicy, Tries
+from hund_tf.client.retries import RetryPolicy, Suspects, Tries
 
 TIMEOUT_S = 60.0
 
@@ -23,8 +23,8 @@ class _Client:
         self._tls = channels.TlsOptions() if tls is True else tls or None
         self._requests = requests.RequestBuilder(model, version)
         self._most_bytes, self._options = most_bytes, tuple(options)
-        self._turns = itertools.count()
-        self._description, self._closed = None, False
+        self._turns, self._suspects = itertools.count(), Suspects()
+        self._description = None
 
     def reconstruct(self, image, intrinsics=None, max_people=None, num_stages=None, outputs=None, timeout=None):
         """Finds the people in a photo and gives each a posed body.
@@ -72,13 +72,18 @@ class _Client:
         return [channels.open_channel(library, address, self._tls, self._most_bytes, self._options)
                 for address in self.addresses]
 
-    def _tries(self, timeout):
-        if self._closed:
-            raise RuntimeError("A client must be open to make a call. Received: one that was closed.")
-        timeout = self._timeout if timeout is None else _checked_timeout(timeout)
-        return Tries(self._policy, self.addresses, next(self._turns), timeout)
+    def _seconds(self, timeout):
+        return self._timeout if timeout is None else _checked_timeout(timeout)
+
+    def _tries(self, seconds):
+        return Tries(self._policy, self.addresses, next(self._turns), seconds, self._suspects)
+
+    def _closed_error(self, tries):
+        return errors.HundServerError(grpc.StatusCode.CANCELLED, "the client was closed before there was an answer",
+                                      self.addresses[tries.place])
 
     def _read(self, call, response, tries):
+        tries.answered()
         try:
             return call.read(response)
         except ValueError as error:
@@ -89,13 +94,14 @@ class _Client:
 class HundClient(_Client):
     """A client of one or more servers of the same hund export; it may be used by many threads at once.
 
-    Requests go round the addresses. One that cannot be reached, or dies with a request in hand, is passed over: the request
-    goes to the next.
+    Requests go round the addresses. One that cannot be reached, dies with a request in hand or does not answer in time
+    (`RetryPolicy.try_timeout`) is passed over: the request goes to the next.
 
     Args:
         addresses: "host:port", several with commas between them, or a list of such.
         timeout: float, seconds for a call with all its retries.
-        retries: int, how often the addresses are gone through again; or a `RetryPolicy`; the default one if None.
+        retries: int, how often the addresses are gone through again; or a `RetryPolicy`; the default one, which tries until
+            the deadline, if None.
         tls: `TlsOptions`; True: encrypted, with gRPC's own list of authorities; None: in plain text.
         model: str, the model's name on the server.
         version: int, of the model; the newest if None.
@@ -109,6 +115,7 @@ class HundClient(_Client):
     def __init__(self, addresses, timeout=TIMEOUT_S, retries=None, tls=None, model="hund", version=None,
                  most_bytes=channels.MOST_BYTES, options=()):
         super().__init__(addresses, timeout, retries, tls, model, version, most_bytes, options)
+        self._closing = threading.Event()
         self._channels = self._open(grpc)
         self._calls = [channels.calls_of(channel) for channel in self._channels]
 
@@ -119,8 +126,8 @@ class HundClient(_Client):
         return self._description
 
     def close(self):
-        """Ends the connections, and with them the calls that still wait."""
-        self._closed = True
+        """Ends the connections. Calls under way end with a `HundServerError` (CANCELLED), later ones with a RuntimeError."""
+        self._closing.set()
         for channel in self._channels:
             channel.close()
 
@@ -131,40 +138,46 @@ class HundClient(_Client):
         self.close()
 
     def _run(self, call, timeout):
-        tries = self._tries(timeout)
+        tries = self._tries(self._seconds(timeout))
+        _check_open(self._closing.is_set())
         while True:
             try:
-                response = self._calls[tries.place][call.method](call.request, timeout=tries.remaining())
+                response = self._calls[tries.place][call.method](call.request, timeout=tries.begin())
             except grpc.RpcError as error:
-                if self._closed:
-                    raise errors.from_status(error.code(), error.details(), self.addresses[tries.place]) from None
+                if self._closing.is_set() and error.code() == grpc.StatusCode.CANCELLED:
+                    raise self._closed_error(tries) from None
                 wait = tries.after(error.code(), error.details())
+            except ValueError:  # what gRPC raises if the channel is closed right before the try
+                if not self._closing.is_set():
+                    raise
+                raise self._closed_error(tries) from None
             else:
                 return self._read(call, response, tries)
-            time.sleep(wait)
+            if self._closing.wait(wait):
+                raise self._closed_error(tries)
 
 
 class AsyncHundClient(_Client):
     """`HundClient` for asyncio: the same arguments and methods, whose answers are awaited.
 
-    An argument that breaks its rule is an error at the call itself, before anything is awaited. It belongs to the event loop
-    of its first call.
+    An argument that breaks its rule is an error at the call itself, before anything is awaited. The client belongs to the
+    event loop of its first call.
     """
 
     def __init__(self, *arguments, **settings):
         super().__init__(*arguments, **settings)
-        self._channels = self._calls = None
+        self._closed, self._closing, self._channels, self._calls = False, None, (), ()
 
-    async def describe(self, refresh=False, timeout=None):
+    def describe(self, refresh=False, timeout=None):
         """`Description` of the export: faces, names, preset. Asked for once, and again with `refresh`."""
-        if self._description is None or refresh:
-            self._description = await self._run(self._requests.describe(), timeout)
-        return self._description
+        return self._describe(refresh, self._seconds(timeout))
 
     async def close(self):
-        """Ends the connections, and with them the calls that still wait."""
+        """Ends the connections. Calls under way end with a `HundServerError` (CANCELLED), later ones with a RuntimeError."""
         self._closed = True
-        for channel in self._channels or ():
+        if self._closing is not None and not self._closing.done():
+            self._closing.set_result(None)
+        for channel in self._channels:
             await channel.close()
 
     async def __aenter__(self):
@@ -173,19 +186,51 @@ class AsyncHundClient(_Client):
     async def __aexit__(self, *unused):
         await self.close()
 
-    async def _run(self, call, timeout):
-        tries = self._tries(timeout)
-        if self._channels is None:  # not in __init__: a channel belongs to the loop that runs
+    async def _describe(self, refresh, seconds):
+        if self._description is None or refresh:
+            self._description = await self._run(self._requests.describe(), seconds)
+        return self._description
+
+    def _run(self, call, timeout):
+        return self._send(call, self._seconds(timeout))
+
+    async def _send(self, call, seconds):
+        _check_open(self._closed)
+        if self._closing is None:  # not in __init__: these belong to the loop that runs
+            self._closing = asyncio.get_running_loop().create_future()
             self._channels = self._open(grpc.aio)
             self._calls = [channels.calls_of(channel) for channel in self._channels]
+        tries = self._tries(seconds)
         while True:
             try:
-                response = await self._calls[tries.place][call.method](call.request, timeout=tries.remaining())
+                response = await self._answer(call, tries)
             except grpc.RpcError as error:
                 wait = tries.after(error.code(), error.details())
             else:
                 return self._read(call, response, tries)
-            await asyncio.sleep(wait)
+            await asyncio.wait([self._closing], timeout=wait)
+            if self._closed:
+                raise self._closed_error(tries)
+
+    async def _answer(self, call, tries):
+        """What comes of one try.
+
+        gRPC ends the calls of a channel that is closed with a CancelledError, as if the caller had been cancelled. So the
+        call is a task of its own: a CancelledError out of `asyncio.wait` is the caller's, one out of the task the channel's.
+        """
+        answer = asyncio.ensure_future(self._calls[tries.place][call.method](call.request, timeout=tries.begin()))
+        try:
+            await asyncio.wait([answer, self._closing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            answer.cancel()
+        if self._closed and (not answer.done() or answer.cancelled()):
+            raise self._closed_error(tries)
+        return answer.result()
+
+
+def _check_open(closed):
+    if closed:
+        raise RuntimeError("A client must be open to make a call. Received: one that was closed.")
 
 
 def _policy(retries):

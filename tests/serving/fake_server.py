@@ -77,11 +77,14 @@ class FakeServer:
     Attributes:
         address: str.
         requests: list of the messages that came.
+        awake: `threading.Event`; while it is clear, requests come in and none is answered.
     """
 
     def __init__(self, failures=(), delay=0.0, outputs=outputs_of, port=0, credentials=None):
         self.failures, self.delay, self.outputs, self.requests = list(failures), delay, outputs, []
         self.running = self.most_running = 0
+        self.awake = threading.Event()
+        self.awake.set()
         self._lock = threading.Lock()
         self._server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1),
                                                                             ("grpc.so_reuseport", 0)])
@@ -99,6 +102,7 @@ class FakeServer:
         self._server.start()
 
     def stop(self, grace=None):
+        self.awake.set()
         self._server.stop(grace).wait()
 
     def __enter__(self):
@@ -114,6 +118,7 @@ class FakeServer:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
         try:
+            self.awake.wait()
             if failure:
                 context.abort(*failure)
             time.sleep(self.delay)

@@ -1,5 +1,6 @@
 """`hund reconstruct --server`: the same files as by local networks, its sentences and exit codes; and the example program."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hund_tf import cli, outputs
+from hund_tf import cli, cli_remote, outputs
 from hund_tf.client import tensors
 from tests.serving.fake_server import FOUND, ROOT, Failure, FakeServer, outputs_of, people
 
@@ -93,7 +94,8 @@ def test_all_people_of_a_crowded_photo_are_asked_for():
     (f"--server {NOWHERE} --server-key a.png", "--server-cert and --server-key must come together. Received: None and a.png."),
     (f"--server {NOWHERE} --server-model=", "--server-model must be a name. Received: ''."),
     (f"--server {NOWHERE} --server-ca b", "--server-ca must be a PEM file that can be read. Received: b ("),
-    (f"--server {NOWHERE} --server-ca a.png", "--server-ca must be a PEM file that can be read. Received: a.png (it holds no PEM)")])
+    (f"--server {NOWHERE} --server-ca a.png",
+     "--server-ca must be a PEM file that can be read. Received: a.png (it holds no PEM)")])
 def test_what_does_not_go_with_a_server_exits_with_2(capsys, arguments, words):
     assert cli.main(["reconstruct", "a.png", *arguments.split()]) == 2
     error = capsys.readouterr().err
@@ -107,10 +109,32 @@ def test_missing_grpc_names_the_remedy(capsys, monkeypatch):
 
 
 def test_server_that_cannot_be_reached_exits_with_1(capsys):
-    assert cli.main(f"reconstruct a.png --server {NOWHERE}".split()) == 1
+    assert cli.main(f"reconstruct a.png --server {NOWHERE} --server-timeout 0.5".split()) == 1
     error = capsys.readouterr().err
     assert "hund: --server must be a server of a hund export that can be reached. Received: 127.0.0.1:1: UNAVAILABLE" in error
     assert error.count("\n") == 1 and not os.listdir("hund_out")
+
+
+def test_server_that_is_not_there_yet_is_waited_for(fake_server, capsys, monkeypatch):
+    monkeypatch.setattr(cli_remote, "FIRST_ANSWER_S", 0.05)
+    fake_server.failures = [Failure(grpc.StatusCode.UNAVAILABLE, "loading")] * 3
+    assert cli.main(f"reconstruct a.png --format json --server {fake_server.address}".split()) == 0
+    assert "hund: --server is waited for, up to 60 s. Received: 127.0.0.1" in capsys.readouterr().err
+    fake_server.failures = [Failure(grpc.StatusCode.NOT_FOUND, "no such model")]
+    assert cli.main(f"reconstruct a.png --format json --server {fake_server.address}".split()) == 1
+    assert "waited" not in capsys.readouterr().err  # that does not pass
+
+
+def test_busy_server_is_waited_for(fake_server):
+    def fill(request):
+        if request.model_spec.signature_name == "describe":
+            fake_server.failures = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")] * 2
+        return outputs_of(request)
+
+    fake_server.outputs = fill
+    fake_server.failures = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")]
+    assert cli.main(f"reconstruct a.png b.png --format json --server {fake_server.address}".split()) == 0
+    assert sorted(os.listdir("hund_out")) == ["a.json", "b.json"] and len(fake_server.requests) == 6
 
 
 def test_photo_that_the_server_refuses_is_bad_input(fake_server, capsys):
@@ -137,7 +161,8 @@ def test_server_that_goes_away_ends_the_work(capsys, monkeypatch):
 
         server.outputs = leave
         monkeypatch.setattr("hund_tf.client.HundClient",
-                            lambda addresses, **settings: given.update(settings) or HundClient(addresses, retries=0, **settings))
+                            lambda addresses, **settings: given.update(settings) or HundClient(
+                                addresses, **{**settings, "retries": 0}))
         line = f"reconstruct a.png b.png --format json --server {server.address} --server-timeout 7"
         assert cli.main(line.split()) == 1 and given["timeout"] == 7
         error = capsys.readouterr().err
@@ -145,11 +170,24 @@ def test_server_that_goes_away_ends_the_work(capsys, monkeypatch):
         assert len(server.requests) == 2
 
 
-def test_example_program(fake_server, capsys):
+@pytest.fixture
+def program():
     spec = importlib.util.spec_from_file_location("serving_client", os.path.join(ROOT, "serving", "client.py"))
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
+
+def test_example_program_waits_for_a_busy_server_and_not_for_one_that_is_gone(fake_server, program, capsys, monkeypatch):
+    fake_server.failures = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")]
+    assert program.main(["a.png", "--server", fake_server.address]) == 0
+    monkeypatch.setattr(program, "HundClient", functools.partial(program.HundClient, timeout=0.5))
+    assert program.main(["a.png", "b.png", "--server", NOWHERE]) == 1
+    error = capsys.readouterr().err
+    assert "a.png: 127.0.0.1:1: UNAVAILABLE" in error and "b.png" not in error
+
+
+def test_example_program(fake_server, program, capsys):
     def answer(request):
         """One person in every photo."""
         request.inputs["image_bytes"].string_val.extend([b"another"])

@@ -80,7 +80,7 @@ def test_command(tls_server, certificates, tmp_path, capsys):
     by_address = [*line[:-3], tls_server.address, *line[-2:], "--server-name", "hund.example", *own]
     assert cli.main([*by_address, "--server-ca", str(certificates / "server.pem")]) == 0
     for wrong in ([], ["--server-tls"], ["--server-ca", str(certificates / "server.pem")]):
-        assert cli.main([*line, *wrong]) == 1
+        assert cli.main([*line, *wrong, "--server-timeout", "0.5"]) == 1
         assert "--server must be a server of a hund export that can be reached" in capsys.readouterr().err
 
 

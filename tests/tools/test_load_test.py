@@ -55,10 +55,19 @@ def test_errors_are_counted_by_status_and_not_tried_again(capsys):
 
 def test_rows_that_are_refused_are_said_and_not_measured(capsys):
     with FakeServer([Failure(INVALID, "at most 32 rows")]) as server:
-        load_test.main(["--server", server.address, "--clients", "1", "--batch", "2,1", "--seconds", "0.1", *FEW])
+        assert load_test.main(["--server", server.address, "--clients", "1", "--batch", "2,1", "--seconds", "0.1", *FEW]) == 0
     printed = capsys.readouterr().out
     assert "batch 2 is refused" in printed and "at most 32 rows" in printed
     assert "| 1 | 1 |" in printed and "| 1 | 2 |" not in printed
+
+
+@pytest.mark.parametrize("failures, code", [
+    ([INVALID], 1),  # nothing was measured
+    ([None, *[EXHAUSTED] * 99], 1), ([None, EXHAUSTED, None, *[EXHAUSTED] * 99], 0)])
+def test_exit_code_says_whether_every_combination_had_an_answer(failures, code):
+    failures = [Failure(status, "no") if status else None for status in failures]
+    with FakeServer(failures, delay=0.005) as server:
+        assert load_test.main(["--server", server.address, "--clients", "1", "--batch", "1", "--seconds", "0.3", *FEW]) == code
 
 
 def test_no_server(capsys):
