@@ -1,6 +1,7 @@
-"""An export in, its columns and a Beam `ModelHandler` out: records of a shard go in, states of people come out."""
+"""An export in, its columns and a Beam `ModelHandler` out: a shard of work goes in, states of its people come out."""
 
 import hashlib
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,11 @@ from apache_beam.ml.inference.base import ModelHandler
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from serving.batch import reading, storage
+from serving.batch import plan, reading, storage
 
 SIGNATURE, INPUT, NUMBER = "serving_default", "image_bytes", "num_people"
 PER_PHOTO = ("intrinsics", "image_size")  # these outputs belong to the photo, the others to a person
 VERTICES = "vertices"
-_TRACES = ("Detected at", "<stack traces", "[[", "Graph execution error", "File ")
 _LEFT_OUT = ("stage_states",)  # 151 numbers a stage, of use to who mends the model alone
 
 
@@ -38,9 +38,9 @@ class Reconstructed(NamedTuple):
 
 
 class ShardResult(NamedTuple):
-    """A shard's results: lists of `Reconstructed` and `reading.DeadLetter`; faces int32 `[F, 3]` if asked for."""
+    """What became of the shard `name`: lists of `Reconstructed` and `reading.DeadLetter`; faces int32 `[F, 3]` if asked for."""
 
-    shard: object
+    name: str
     results: list
     dead_letters: list
     faces: object = None
@@ -94,20 +94,22 @@ def fingerprint(folder):
 class ShardHandler(ModelHandler):
     """Runs a SavedModel on the records of whole shards; Beam loads it once a process.
 
-    An example is a pair (`plan.Shard`, list of `Record` and `DeadLetter`), so that a shard stays together and can be written at
-    once; inside, the model gets `batch_size` records at a time. When a batch fails, its members run one by one and those
-    that fail again become dead letters.
+    An example is the JSON of a `plan.Shard`, so that a shard stays together and can be written at once. Its records are read
+    here, `batch_size` at a time, so that no more of them are in memory. When the model refuses a batch, or has no memory for it,
+    its members run one by one; those that it refuses again become dead letters. Whatever else fails is raised and leaves the
+    shard undone, as no fault of its records.
 
     Args:
         folder: str, of one version of an export.
         batch_size: int.
         names: sequence of str, outputs to keep.
+        every: int, of videos each so many-th frame is taken.
         faces: bool, whether results need the mesh's faces.
     """
 
-    def __init__(self, folder, batch_size, names, faces=False):
+    def __init__(self, folder, batch_size, names, every=1, faces=False):
         super().__init__()
-        self._folder, self._batch_size, self._names, self._faces = folder, batch_size, tuple(names), faces
+        self._folder, self._batch_size, self._names, self._every, self._faces = folder, batch_size, tuple(names), every, faces
 
     def load_model(self):
         return tf.saved_model.load(self._folder)  # it must outlive its signatures
@@ -120,31 +122,30 @@ class ShardHandler(ModelHandler):
 
     def run_inference(self, batch, model, inference_args=None):
         faces = model.signatures["describe"]()["faces"].numpy() if self._faces else None
-        for shard, records in batch:
-            dead = [record for record in records if isinstance(record, reading.DeadLetter)]
-            good = [record for record in records if isinstance(record, reading.Record)]
-            results = []
-            for start in range(0, len(good), self._batch_size):
-                for answer in self._answers(model.signatures[SIGNATURE], good[start:start + self._batch_size]):
+        for text in batch:
+            shard = plan.Shard.from_json(text)
+            records = (record for piece in shard.pieces for record in reading.read(piece, self._every))
+            results, dead = [], []
+            while some := list(itertools.islice(records, self._batch_size)):
+                good = [record for record in some if isinstance(record, reading.Record)]
+                dead += [record for record in some if isinstance(record, reading.DeadLetter)]
+                for answer in self._answers(model.signatures[SIGNATURE], good) if good else ():
                     (dead if isinstance(answer, reading.DeadLetter) else results).append(answer)
-            yield ShardResult(shard, results, dead, faces)
+            yield ShardResult(shard.name, results, dead, faces)
 
     def _answers(self, signature, records):
         try:
             outputs = signature(**{INPUT: tf.constant([record.encoded for record in records])})
-        except tf.errors.OpError as error:
+        except tf.errors.InvalidArgumentError as error:  # what decoding and the model's own rules raise
             if len(records) == 1:
-                return [reading.DeadLetter(*records[0][:3], _reason(error))]
-            return [answer for record in records for answer in self._answers(signature, [record])]
-        numbers = outputs[NUMBER].numpy()
-        kept = {name: outputs[name].numpy() for name in self._names}
-        return [Reconstructed(*record[:3], int(numbers[i]),
-                              {name: values[i] if name in PER_PHOTO else np.array(values[i, :numbers[i]])
-                               for name, values in kept.items()}) for i, record in enumerate(records)]
-
-
-def _reason(error):
-    """What a TensorFlow error says, without the traces of the graph."""
-    lines = [line.strip() for line in (error.message or "").splitlines()]
-    said = [line for line in lines if line and not line.startswith(_TRACES)]
-    return f"{type(error).__name__}: {said[0] if said else 'no message'}"
+                return [reading.DeadLetter(*records[0][:3], reading.reason(error))]
+        except tf.errors.ResourceExhaustedError:
+            if len(records) == 1:
+                raise
+        else:
+            numbers = outputs[NUMBER].numpy()
+            kept = {name: outputs[name].numpy() for name in self._names}
+            return [Reconstructed(*record[:3], int(numbers[i]),
+                                  {name: values[i] if name in PER_PHOTO else np.array(values[i, :numbers[i]])
+                                   for name, values in kept.items()}) for i, record in enumerate(records)]
+        return [answer for record in records for answer in self._answers(signature, [record])]

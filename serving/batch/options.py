@@ -3,6 +3,8 @@
 import argparse
 from typing import NamedTuple, Optional
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 FORMATS = ("parquet", "tfrecord")
 MESHES = ("none", "glb", "vertices")
 RUNNER = "FnApiRunner"  # in this process; Beam's "DirectRunner" may download a server of its own first
@@ -40,7 +42,7 @@ class Settings(NamedTuple):
 
 
 def parse(arguments=None):
-    """Reads the command line (argparse exits with 2 if it is wrong).
+    """Reads the command line (argparse exits with 2 if it is wrong, or has an option that neither this nor Beam knows).
 
     Returns:
         `(Settings, list of str)`: ours, and the arguments for Beam.
@@ -61,13 +63,18 @@ def parse(arguments=None):
     parser.add_argument("--format", choices=FORMATS, default="parquet")
     parser.add_argument("--meshes", nargs="?", const="glb", default="none", choices=MESHES,
                         help="glb (what the bare option means): a file a photo; vertices: a column of each person's")
-    parser.add_argument("--batch-size", type=_positive, default=4, metavar="N", help="records the model gets at once")
+    parser.add_argument("--batch-size", type=_positive, default=4, metavar="N",
+                        help="records in memory at once, which the model gets together")
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument("--shard-size", type=_positive, metavar="K", help=f"records a shard (default {SHARD_SIZE})")
     cut.add_argument("--shards", type=_positive, metavar="N", help="at most so many shards, of equal size")
     ours, others = parser.parse_known_args(arguments)
     if not (ours.photos or ours.videos or ours.tfrecords):
         parser.error("there must be something to read: --input, --video or --tfrecord")
+    unknown = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=lambda beams: unknown.extend(beams.parse_known_args(others)[1]))
+    if unknown:
+        parser.error(f"options must be known to this command or to Apache Beam. Received: {' '.join(unknown)}")
     if not any(word.split("=")[0] == "--runner" for word in others):
         others = ["--runner", RUNNER, *others]
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(ours).items()}

@@ -99,13 +99,11 @@ def cut(inputs, counts, shard_size):
         while count is None or start < count:
             stop = None if count is None else min(start + room, count)
             room = 0 if stop is None else room - (stop - start)
-            # A video's count is its header's word; the last piece takes what there is.
-            last = stop == count
-            pieces.append(Piece(kind, path, start, None if kind == VIDEO and last else stop))
+            pieces.append(Piece(kind, path, start, stop))
             if not room:
                 shards.append(tuple(pieces))
                 pieces, room = [], shard_size
-            if last:
+            if stop == count:
                 break
             start = stop
     if pieces:
@@ -118,9 +116,10 @@ def size_for(shards, counts):
     return max(1, math.ceil(sum(count or 1 for count in counts) / shards))
 
 
-def fingerprint(inputs):
-    """Digest of the names and sizes of inputs, str."""
-    return hashlib.sha256("".join(f"{kind}\t{path}\t{size}\n" for kind, path, size in inputs).encode()).hexdigest()
+def fingerprint(inputs, counts):
+    """Digest of the names, sizes and counts of inputs, str."""
+    lines = [f"{kind}\t{path}\t{size}\t{count}\n" for (kind, path, size), count in zip(inputs, counts)]
+    return hashlib.sha256(os.fsencode("".join(lines))).hexdigest()
 
 
 def keep(output, settings):

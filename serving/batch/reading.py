@@ -1,8 +1,12 @@
-"""A piece of work in, its encoded images out; what cannot be read comes out as a dead letter."""
+"""A piece of work in, its encoded images out; a record whose content is at fault comes out as a dead letter.
+
+What is the machine's fault, such as a disk that does not answer, is raised: another run may find it mended.
+"""
 
 import itertools
 import math
 import os
+import re
 import tempfile
 from typing import NamedTuple
 
@@ -15,13 +19,17 @@ from serving.batch import plan, storage
 
 ENCODED, NAME = "image/encoded", "image/filename"  # the names that TensorFlow's own data sets use
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # the model reads JPEG and PNG
+_GZIP = b"\x1f\x8b\x08"  # RFC 1952, with its one method
+_NO_FILE = (FileNotFoundError, IsADirectoryError)  # true of the record, whoever reads it
+_TRACES = ("Detected at", "<stack traces", "[[", "Graph execution error", "File ")
+_NODE = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:\w+\].*")
 
 
 class Record(NamedTuple):
     """One image.
 
     Attributes:
-        source: str, path of the file it is in.
+        source: str, path of the file it is in; bytes of it that are not UTF-8 stand as `\\xNN`, as in `name`.
         frame: int, its place there: frame of a video, record of a TFRecord, 0 for a photo.
         name: str, file name of a photo or video, or the record's own.
         encoded: bytes, JPEG or PNG.
@@ -43,12 +51,20 @@ class DeadLetter(NamedTuple):
 
 
 def count(source, every):
-    """How many records an `Input` has, of a video each `every`-th frame by its header; None if that cannot be said."""
+    """How many records an `Input` has, of a video each `every`-th frame; None if that cannot be said: of a remote file, which
+    would have to be copied, or one that is compressed or at fault. The frames of a video are counted one by one, since its
+    header tells of a length in seconds, or of frames that are not shown."""
     if source.kind == plan.PHOTO:
         return 1
+    if not storage.is_local(source.path):
+        return None
     with storage.local_copy(source.path) as local:
         if source.kind == plan.VIDEO:
-            return math.ceil(_frames(images.opencv().VideoCapture(local)) / every) or None
+            capture = images.opencv().VideoCapture(local)
+            try:
+                return math.ceil(sum(1 for _ in iter(capture.grab, False)) / every) or None
+            finally:
+                capture.release()
         try:
             return record_files.count(local)
         except ValueError:  # cut short: the reader takes what is whole
@@ -56,7 +72,7 @@ def count(source, every):
 
 
 def read(piece, every=1):
-    """Reads the records of a piece.
+    """Reads the records of a piece, one at a time.
 
     Args:
         piece: `plan.Piece`.
@@ -64,100 +80,113 @@ def read(piece, every=1):
 
     Yields:
         `Record` or `DeadLetter`.
+
+    Raises:
+        OSError: if a file cannot be read now, or holds less than it did when the piece was planned.
     """
+    source = storage.as_text(piece.path)
+    name = os.path.basename(source)
+    try:
+        file = storage.opened(piece.path)
+    except _NO_FILE as error:
+        yield DeadLetter(source, piece.start, name, f"A file must be there. Received: {error.strerror}.")
+        return
+    with file:  # of the others only whether they can be opened matters: OpenCV would not say why it cannot
+        content = file.read() if piece.kind == plan.PHOTO else None
     if piece.kind == plan.PHOTO:
-        yield _photo(piece.path)
+        yield _record(source, 0, name, content)
         return
     with storage.local_copy(piece.path) as local:
-        yield from _video(piece, local, every) if piece.kind == plan.VIDEO else _tfrecord(piece, local)
+        if piece.kind == plan.VIDEO:
+            yield from _video(piece, local, source, name, every)
+        else:
+            yield from _tfrecord(piece, local, source, name)
 
 
-def _photo(path):
-    name = os.path.basename(path)
+def reason(error):
+    """What a TensorFlow error says, without the names and traces of the graph."""
+    lines = [_NODE.sub("", line).strip() for line in (error.message or "").splitlines()]
+    said = [line for line in lines if line and not line.startswith(_TRACES)]
+    return f"{type(error).__name__}: {said[0] if said else 'no message'}"
+
+
+def _video(piece, local, source, name, every):
+    capture = images.opencv().VideoCapture(local)
     try:
-        return Record(path, 0, name, _readable(storage.read(path), path))
-    except (OSError, images.ImageError) as error:
-        return DeadLetter(path, 0, name, str(error))
-
-
-def _video(piece, local, every):
-    cv2 = images.opencv()
-    name, capture = os.path.basename(piece.path), cv2.VideoCapture(local)
-    try:
-        promised = math.ceil(_frames(capture) / every)
-        at = _go_to(capture, piece.start * every)
         for i in itertools.count(piece.start) if piece.stop is None else range(piece.start, piece.stop):
-            while at < i * every and capture.grab():
-                at += 1
-            good, pixels = capture.read() if at == i * every else (False, None)
-            if not good:
-                if i < max(promised, 1):
-                    yield DeadLetter(piece.path, i * every, name, "A video must hold the frames that its header tells of, at "
-                                     f"least one. Received: {_frames(capture)} frames, of which {i * every} cannot be read.")
-                return
-            at += 1
-            yield Record(piece.path, i * every, name, _png(pixels))
+            # From the first frame on, one by one: a search by number or time ends at another frame in many healthy files.
+            steps = i * every + 1 if i == piece.start else every
+            if all(capture.grab() for _ in range(steps)):
+                good, pixels = capture.retrieve()
+                yield Record(source, i * every, name, _png(pixels)) if good else DeadLetter(
+                    source, i * every, name, "A frame must be one that OpenCV can decode. Received: another.")
+                continue
+            if piece.stop is not None:
+                raise OSError("A video must hold the frames that were counted when its work was planned. Received: "
+                              f"{source}, whose frame {i * every} cannot be read now.")
+            if i == 0:
+                yield DeadLetter(source, 0, name, "A video must have frames that OpenCV reads. Received: a file without one.")
+            return
     finally:
         capture.release()
 
 
-def _go_to(capture, frame):
-    """Moves to a frame; returns the one it is at, an earlier one where the file cannot be searched."""
-    cv2 = images.opencv()
-    if frame and not (capture.set(cv2.CAP_PROP_POS_FRAMES, frame) and round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == frame):
-        capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-        return 0
-    return frame
-
-
-def _frames(capture):
-    return max(0, round(capture.get(images.opencv().CAP_PROP_FRAME_COUNT))) if capture.isOpened() else 0
-
-
-def _tfrecord(piece, local):
-    name = os.path.basename(piece.path)
+def _tfrecord(piece, local, source, name):
     wanted = -1 if piece.stop is None else piece.stop - piece.start
-    contents = tf.data.TFRecordDataset(local).skip(piece.start).take(wanted).as_numpy_iterator()
+    contents = tf.data.TFRecordDataset(local, _compression(local)).skip(piece.start).take(wanted).as_numpy_iterator()
     for i in itertools.count(piece.start):
         try:
             content = next(contents)
         except StopIteration:
-            return
-        except tf.errors.OpError as error:
-            yield DeadLetter(piece.path, i, name, f"A TFRecord file must be whole. Received: {error.message}; the records from "
+            break
+        except tf.errors.DataLossError as error:
+            yield DeadLetter(source, i, name, f"A TFRecord file must be whole. Received: {reason(error)}; the records from "
                              "here on are lost.")
             return
-        yield _example(piece.path, i, name, content)
+        yield _example(source, i, name, content)
+    if piece.stop is not None and i != piece.stop:
+        raise OSError("A TFRecord file must hold the records that were counted when its work was planned. Received: "
+                      f"{source}, which ends before record {i}.")
 
 
-def _example(path, i, name, content):
+def _compression(local):
+    """What TensorFlow calls it; lengths that fit together make a plain file, whatever its first bytes."""
+    with open(local, "rb") as file:
+        start = file.read(len(_GZIP))
+    if start != _GZIP:
+        return ""
+    try:
+        record_files.count(local)
+    except ValueError:
+        return "GZIP"
+    return ""
+
+
+def _example(source, i, name, content):
     try:
         features = tf.train.Example.FromString(content).features.feature
     except DecodeError:
-        return DeadLetter(path, i, name, "A record must be a tf.train.Example. Received: other bytes.")
+        return DeadLetter(source, i, name, "A record must be a tf.train.Example. Received: other bytes.")
     given = features[NAME].bytes_list.value if NAME in features else ()
-    name = given[0].decode("utf-8", "replace") if given else name
+    name = storage.as_text(given[0]) if given else name
     encoded = features[ENCODED].bytes_list.value if ENCODED in features else ()
     if len(encoded) != 1:
-        return DeadLetter(path, i, name, f"A record must have one {ENCODED}. Received: {sorted(features)}.")
-    try:
-        return Record(path, i, name, _readable(encoded[0], name))
-    except images.ImageError as error:
-        return DeadLetter(path, i, name, str(error))
+        return DeadLetter(source, i, name, f"A record must have one {ENCODED}. Received: {sorted(features)}.")
+    return _record(source, i, name, encoded[0])
 
 
-def _readable(content, name):
+def _record(source, i, name, content):
     """The bytes themselves if the model reads them, else the photo as PNG."""
     if content.startswith(_MAGIC):
-        return content
+        return Record(source, i, name, content)
     with tempfile.TemporaryDirectory(prefix="hund-") as folder:
         path = os.path.join(folder, "photo")
         with open(path, "wb") as file:
             file.write(content)
         try:
-            return _png(images.read_image(path)[..., ::-1])
+            return Record(source, i, name, _png(images.read_image(path)[..., ::-1]))
         except images.ImageError as error:
-            raise images.ImageError(str(error).replace(path, name)) from None
+            return DeadLetter(source, i, name, str(error).replace(path, name))
 
 
 def _png(pixels_bgr):

@@ -5,6 +5,7 @@ import glob
 import os
 import shutil
 import tempfile
+import uuid
 
 from apache_beam.io.filesystems import FileSystems
 
@@ -21,16 +22,22 @@ def match(pattern):
 
 
 def inside(folder):
-    """As `match`, of the files of a folder itself."""
-    return match(os.path.join(glob.escape(folder), "*") if is_local(folder) else FileSystems.join(folder, "*"))
+    """As `match`, of the files of a folder itself; none if it is not there."""
+    if is_local(folder):
+        return match(os.path.join(glob.escape(folder), "*"))
+    if FileSystems.get_filesystem(folder).has_dirs() and not exists(folder):
+        return []
+    return match(FileSystems.join(folder, "*"))
+
+
+def opened(path):
+    """A file to read bytes from. Raises OSError."""
+    return open(path, "rb") if is_local(path) else FileSystems.open(path, compression_type="uncompressed")
 
 
 def read(path):
     """The bytes of a file. Raises OSError."""
-    if is_local(path):
-        with open(path, "rb") as file:
-            return file.read()
-    with FileSystems.open(path, compression_type="uncompressed") as file:
+    with opened(path) as file:
         return file.read()
 
 
@@ -52,16 +59,28 @@ def join(folder, *names):
 
 
 def write_whole(path, write_to):
-    """Calls `write_to(temporary local path)`, then puts the file at `path` in one step; makes the folder."""
+    """Calls `write_to(temporary local path)`, then puts the file at `path` whole; makes the folder.
+
+    On a remote file system the file is copied under a temporary name, `.hund-*.tmp` in the same folder, and then renamed. A
+    file that was there is removed just before, since not every file system renames over one.
+    """
     if is_local(path):
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         write_atomically(path, write_to)
         return
     with tempfile.TemporaryDirectory(prefix="hund-") as folder:
-        temporary = os.path.join(folder, path.rsplit("/", 1)[-1])
-        write_to(temporary)
-        with open(temporary, "rb") as source, FileSystems.create(path, compression_type="uncompressed") as target:
-            shutil.copyfileobj(source, target)  # an object appears when it is complete
+        parent, name = FileSystems.split(path)
+        local, hidden = os.path.join(folder, name), FileSystems.join(parent, f".hund-{uuid.uuid4().hex}.tmp")
+        write_to(local)
+        try:
+            with open(local, "rb") as source, FileSystems.create(hidden, compression_type="uncompressed") as target:
+                shutil.copyfileobj(source, target)
+            remove(path)
+            FileSystems.rename([hidden], [path])
+        except BaseException:
+            with contextlib.suppress(OSError):  # the file system is at fault already; the first error says more
+                remove(hidden)
+            raise
 
 
 def write_bytes(path, content):
@@ -75,16 +94,24 @@ def write_bytes(path, content):
 
 @contextlib.contextmanager
 def local_copy(path):
-    """A local path with the content of `path`: itself, or a copy that lives as long as the block."""
-    if is_local(path):
+    """A local path in UTF-8 with the content of `path`, which lives as long as the block: itself, a link or a copy."""
+    if is_local(path) and as_text(path) == path:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="hund-") as folder:
-        local = os.path.join(folder, path.rsplit("/", 1)[-1])
-        with FileSystems.open(path, compression_type="uncompressed") as source, open(local, "wb") as target:
-            shutil.copyfileobj(source, target)
+        local = os.path.join(folder, "file" + as_text(os.path.splitext(path)[1]))
+        if is_local(path):
+            os.symlink(os.path.abspath(path), local)
+        else:
+            with opened(path) as source, open(local, "wb") as target:
+                shutil.copyfileobj(source, target)
         yield local
 
 
 def is_local(path):
     return "://" not in path
+
+
+def as_text(name):
+    """A file name that can be written as UTF-8: bytes that are none stand as `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -6,8 +6,10 @@ meshes/SHARD/NUMBER-NAME.glb          one scene a record with people, if asked f
 done/SHARD.json                       counts; without it the other files of the shard are not yet valid
 """
 
+import contextlib
 import json
 import os
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,7 @@ from serving.batch import model, storage
 
 KEYS = ("source", "frame", "name", "person", "num_people")  # columns before those of the model's outputs
 DONE = "done"
+_STEM_BYTES = 80  # of a record's own name in that of a file, which may have 255 in most file systems
 
 
 def write(result, output, columns, format="parquet", meshes=False):
@@ -35,14 +38,14 @@ def write(result, output, columns, format="parquet", meshes=False):
     Returns:
         dict, what done/SHARD.json holds: counts of inputs, people and dead_letters.
     """
-    name = result.shard.name
+    name = result.name
     writers = {"parquet": _write_parquet, "tfrecord": _write_tfrecord}
     storage.write_whole(storage.join(output, f"states-{name}.{format}"),
                         lambda path: writers[format](path, result.results, columns))
     dead_letters = storage.join(output, f"dead_letters-{name}.jsonl")
     if result.dead_letters:
         lines = [json.dumps(letter._asdict(), ensure_ascii=False) + "\n" for letter in result.dead_letters]
-        storage.write_bytes(dead_letters, "".join(lines).encode("utf-8", "replace"))
+        storage.write_bytes(dead_letters, "".join(lines).encode())
     else:
         storage.remove(dead_letters)  # of a try that was killed
     if meshes:
@@ -54,9 +57,14 @@ def write(result, output, columns, format="parquet", meshes=False):
 
 
 def finished(output):
-    """What the finished shards of an output folder hold: dict, counts by shard name."""
-    return {os.path.basename(path)[:-len(".json")]: json.loads(storage.read(path))
-            for path, _ in storage.inside(storage.join(output, DONE)) if path.endswith(".json")}
+    """What the finished shards of an output folder hold: dict, counts by shard name. A mark that is no JSON marks nothing."""
+    marks = {}
+    for path, _ in storage.inside(storage.join(output, DONE)):
+        if path.endswith(".json"):
+            content = storage.read(path)
+            with contextlib.suppress(ValueError):
+                marks[os.path.basename(path)[:-len(".json")]] = json.loads(content)
+    return marks
 
 
 def schema(columns):
@@ -77,14 +85,19 @@ def _write_scenes(result, folder):
     paths = set()
     for i, one in enumerate(result.results):
         if one.number:
-            stem = os.path.splitext(os.path.basename(one.name))[0]
-            path = storage.join(folder, f"{i:05d}-{stem}-{one.frame}.glb")
+            path = storage.join(folder, f"{i:05d}-{_stem(one.name)}-{one.frame}.glb")
             scene = [(vertices, result.faces) for vertices in one.outputs[model.VERTICES]]
             storage.write_whole(path, lambda temporary, scene=scene: mesh_export.export_scene(temporary, scene))
             paths.add(path)
     for path, _ in storage.inside(folder):
         if path not in paths:
             storage.remove(path)  # of a try that was killed
+
+
+def _stem(name):
+    """A record's name as part of a file's: letters, digits, `.`, `-` and `_`, not too long; `_` for the others."""
+    stem = re.sub(r"[^\w.-]", "_", os.path.splitext(os.path.basename(name))[0])
+    return stem.encode()[:_STEM_BYTES].decode("utf-8", "ignore")
 
 
 def _write_parquet(path, results, columns):
@@ -124,7 +137,7 @@ def _value(one, person, column):
 
 def _feature(value):
     if isinstance(value, str):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode("utf-8", "replace")]))
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
     flat = np.ravel(value)
     if np.issubdtype(flat.dtype, np.integer):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
