@@ -55,6 +55,11 @@ def with_chunk(png, name, data):
     return png[:33] + chunk(name, data) + png[33:]
 
 
+def with_last_chunk(png, name, data):
+    """A PNG with one chunk more, before its end."""
+    return png[:-12] + chunk(name, data) + png[-12:]
+
+
 def claiming(data, height, width):
     """A JPEG or PNG whose header says another size; a PNG's checksum agrees."""
     if data.startswith(b"\x89PNG"):

@@ -9,9 +9,15 @@ from PIL import Image
 
 from hund_tf import images
 from hund_tf.export import photo_bytes
-from tests.export.photos import chunk, claiming, encoded, picture, png_16_bit, tiff, with_chunk, with_segment
+from tests.export.photos import (chunk, claiming, encoded, picture, png_16_bit, tiff, with_chunk, with_last_chunk,
+                                 with_segment)
 
 HEIGHT, WIDTH = picture().shape[:2]
+JPEG, PNG = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
+EXIF = b"Exif\0\0" + tiff(6)
+TURNED = with_segment(JPEG, EXIF)
+PROFILE = b"ICC_PROFILE\0\1\1" + bytes(65_000)
+XMP = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,88 @@ def test_orientation_of_a_png(tmp_path, decode, value):
     np.testing.assert_array_equal(decode(data), as_read(tmp_path, data))
 
 
+@pytest.mark.parametrize("data", [
+    pytest.param(with_segment(with_segment(TURNED, PROFILE, 0xE2), PROFILE, 0xE2), id="after profiles"),
+    pytest.param(with_segment(TURNED, XMP), id="after XMP"),
+    pytest.param(with_segment(TURNED, b"Exif\0\0" + tiff(3), 0xE2), id="after the mark elsewhere"),
+    pytest.param(with_segment(TURNED, b"Exif\0"), id="after half a mark"),
+    pytest.param(with_segment(with_segment(JPEG, b"Exif\0\0" + tiff(1)), EXIF), id="first of two"),
+    pytest.param(with_segment(JPEG, b"Exif\0\0" + tiff(6, kind=4)), id="32 bits"),
+    pytest.param(with_segment(JPEG, b"Exif\0\0" + tiff(6, False, kind=4)), id="32 bits, Motorola"),
+    pytest.param(TURNED[:2] + b"\xff" * 7 + TURNED[2:], id="after fill bytes"),
+    pytest.param(TURNED[:2] + b"\xff\xd0" + TURNED[2:], id="after a bare marker"),
+    pytest.param(TURNED[:2] + b"\xff\xe5\0\0" + TURNED[2:], id="after length 0"),
+    pytest.param(TURNED[:2] + b"\xff\xe1\0\1" + TURNED[2:], id="after length 1"),
+    pytest.param(TURNED[:2] + 4000 * b"\xff\xe5\0\2" + TURNED[2:], id="after 4,000 segments")])
+def test_exif_of_any_segment_turns_a_jpeg(tmp_path, decode, data):
+    found = decode(data)
+    assert found.shape == (WIDTH, HEIGHT, 3)
+    np.testing.assert_array_equal(found, as_read(tmp_path, data))
+
+
+@pytest.mark.parametrize("data", [
+    with_segment(JPEG, EXIF, 0xFE), with_segment(JPEG, b"http://ns.adobe.com/xap/1.0/\0 " + EXIF), JPEG + TURNED,
+    with_segment(JPEG, b"Exif\0" + tiff(6)), with_segment(JPEG, b" " + EXIF)],
+    ids=["in a comment", "in XMP", "after the end", "half a mark", "a byte late"])
+def test_the_mark_elsewhere_turns_no_jpeg(tmp_path, decode, data):
+    np.testing.assert_array_equal(decode(data), decode(JPEG))
+    np.testing.assert_array_equal(decode(data), as_read(tmp_path, data))
+
+
+def test_exif_after_much_of_a_png_turns_it(tmp_path, decode):
+    large = encoded(picture(height=200, width=220), "PNG")
+    assert len(large) > 65_536
+    for data in (with_last_chunk(large, b"eXIf", tiff(6)), with_last_chunk(PNG, b"eXIf", tiff(6, False, kind=4)),
+                 with_chunk(with_chunk(PNG, b"eXIf", tiff(6)), b"tEXt", b"Comment\0" + bytes(100_000))):
+        found = decode(data)
+        assert found.shape[0] > found.shape[1]
+        np.testing.assert_array_equal(found, as_read(tmp_path, data))
+
+
+@pytest.mark.parametrize("data", [
+    with_chunk(PNG, b"tEXt", b"Comment\0eXIf" + tiff(6)), with_last_chunk(PNG, b"prIv", chunk(b"eXIf", tiff(6))),
+    PNG + chunk(b"eXIf", tiff(6)), with_chunk(PNG, b"eXIf", b"")],
+    ids=["in a text", "in another chunk", "after the end", "empty"])
+def test_the_mark_elsewhere_turns_no_png(tmp_path, decode, data):
+    np.testing.assert_array_equal(decode(data), decode(PNG))
+    np.testing.assert_array_equal(decode(data), as_read(tmp_path, data))
+
+
+def test_orientation_in_xmp_alone_is_not_read(decode):
+    np.testing.assert_array_equal(decode(with_segment(JPEG, XMP)), decode(JPEG))
+
+
+def test_exif_after_thousands_of_parts_is_not_looked_for(decode):
+    np.testing.assert_array_equal(decode(TURNED[:2] + 5000 * b"\xff\xe5\0\2" + TURNED[2:]), decode(JPEG))
+    tiny = PNG[:33] + 5000 * chunk(b"prIv", b"")
+    np.testing.assert_array_equal(decode(tiny + with_chunk(PNG, b"eXIf", tiff(6))[33:]), decode(PNG))
+
+
+@pytest.mark.parametrize("data", [
+    TURNED[:2] + b"\xff\xe5\xff\xff" + TURNED[2:], JPEG[:2] + b"\xff\xe1\xff\xff" + EXIF + JPEG[2:],
+    *(start + size + name + end for start, end in ((PNG[:33], PNG[33:]), (PNG[:-12], PNG[-12:])) for name in (b"prIv", b"eXIf")
+      for size in (b"\xff\xff\xff\xff", b"\xff\xff\xff\xf4", b"\x7f\xff\xff\xff"))])
+def test_parts_beyond_the_end_are_refused(tmp_path, decode, data):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(data)
+    with pytest.raises(images.ImageError):
+        as_read(tmp_path, data)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_whatever_bytes_are_looked_through(seed):
+    """The search alone, as such files are no photos: it ends, and what it finds is a piece of the file."""
+    rng = np.random.default_rng(seed)
+    pieces = b"\0", b"\1", b"\2", b"\xff", b"\xd8", b"\xff\xe5", b"\xff\xe1", b"\0\x09Exif\0\0", b"eXIf", b"IEND"
+    for parts in ((2, 10, photo_bytes._segment), (8, 8, photo_bytes._chunk)):
+        search = tf.function(lambda data, parts=parts: photo_bytes._exif(data, *parts), autograph=False)
+        for length in (0, 1, 2, 9, 10, 11, 100, 1000):
+            data = b"".join(pieces[i] for i in rng.integers(0, len(pieces), length))
+            assert search(tf.constant(data)).numpy() in data
+
+
 @pytest.mark.parametrize("exif", [
+    tiff(6)[:19], tiff(6, kind=1), tiff(65_536 + 6, kind=4), tiff(2**32 - 1, kind=4), b"II*\0\0\0\0\0" + tiff(6)[8:],
     b"", b"I", b"II", b"II*\0", tiff(0), tiff(9), tiff(6, tag=0x0113), tiff(6)[:18], b"II*\0\xff\xff\xff\xff" + tiff(6)[8:],
     b"MM\0*\x80\0\0\0" + bytes(40), b"XX" + tiff(6)[2:8], b"II*\0\x08\0\0\0\xff\xff" + bytes(40)])
 def test_broken_exif_is_no_orientation(decode, exif):
