@@ -75,6 +75,19 @@ class StubModel:
                                   {"detection": 0.01, "stage 1": 0.002}, distortion, refine)
 
 
+@pytest.fixture(scope="session")
+def person_export(tmp_path_factory):
+    """Folder of a version of a whole export: the one in HUND_EXPORT, a folder of `hund export`, or one made for these tests.
+
+    Its networks take minutes, so only slow tests ask for it.
+    """
+    from hund_tf.export import saved_model
+
+    if os.environ.get("HUND_EXPORT"):
+        return os.path.join(os.environ["HUND_EXPORT"], saved_model.NAME, "1")
+    return saved_model.export("person", str(tmp_path_factory.mktemp("export")))
+
+
 @pytest.fixture
 def stub_model(monkeypatch):
     """The stand-in, given to whoever asks for a preset."""

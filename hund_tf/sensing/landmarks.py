@@ -198,9 +198,9 @@ def merge_body(thunder, pose):
 def _something_to_see(crops, points):
     """Which points `[N, K, 2]` lie in the crop and not in the black beside the photo: `[N, K]` bool."""
     lit = tf.nn.max_pool2d(tf.reduce_max(crops, -1, keepdims=True), 8, 8, "SAME")
-    lit = tf.nn.max_pool2d(lit, 3, 1, "SAME")[..., 0] > 0  # 24 pixels of pure black show nothing
+    lit = tf.nn.max_pool2d(lit, 3, 1, "SAME")[..., 0]  # 24 pixels of pure black show nothing
     cells = tf.cast(tf.floor(tf.clip_by_value(points, 0.0, CROP_SIZE - 1.0) / 8), tf.int32)
-    lit = tf.gather_nd(lit, tf.reverse(cells, [-1]), batch_dims=1)
+    lit = tf.gather_nd(lit, tf.reverse(cells, [-1]), batch_dims=1) > 0  # no GPU gathers truths
     return lit & tf.reduce_all((points >= 0) & (points <= CROP_SIZE), -1)
 
 

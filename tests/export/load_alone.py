@@ -1,9 +1,12 @@
-"""Runs an export with nothing of hund_tf at hand: `load_alone.py FOLDER PHOTO OUT` writes what the signatures answer."""
+"""Runs an export with nothing at hand but TensorFlow: `load_alone.py FOLDER PHOTO OUT` writes what the signatures answer."""
 
 import sys
 import time
 
-sys.modules["hund_tf"] = None  # an import of it fails
+# an import of these fails: the package, and what it needs beside TensorFlow and what TensorFlow itself is made of
+for name in ("hund_tf", "keras", "tensorflow_graphics", "tensorflow_probability", "tensorflow_addons", "cv2", "PIL", "trimesh",
+             "tqdm", "scipy", "grpc_health", "aiohttp", "tensorflow_serving"):
+    sys.modules[name] = None
 
 import numpy as np
 import tensorflow as tf
