@@ -12,7 +12,7 @@ import numpy as np
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MIN_SIDE = 16  # pixels
 MAX_SIDE = 16_384
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 65_000_000  # of a photo; looking at it takes about 35 bytes each
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SIZE_RULE = (f"A photo must have sides of {MIN_SIDE} to {MAX_SIDE:,} pixels and at most "
              f"{MAX_PIXELS // 1_000_000} megapixels.")

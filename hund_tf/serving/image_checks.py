@@ -7,8 +7,9 @@ import warnings
 
 from hund_tf import images
 
-_RULE = (f"The photos of a request must have sides of at most {images.MAX_SIDE:,} pixels and together at most "
-         f"{images.MAX_PIXELS // 1_000_000} megapixels.")
+MAX_PIXELS = 100_000_000  # of all photos of a request
+_RULE = (f"The photos of a request must have sides of at most {images.MAX_SIDE:,} pixels, at most "
+         f"{images.MAX_PIXELS // 1_000_000} megapixels each, and together at most {MAX_PIXELS // 1_000_000}.")
 _STARTS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP"}  # what TensorFlow decodes
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error)
@@ -37,13 +38,15 @@ def check_images(signature, feeds):
         elif array.dtype.name == "uint8" and array.ndim >= 3 and array.shape[-1] in (1, 3, 4) and array.size:
             height, width = array.shape[-3:-1]
             total += _pixels(name, width, height, array.size // (height * width * array.shape[-1]))
-        if total > images.MAX_PIXELS:
+        if total > MAX_PIXELS:
             raise ValueError(f"{_RULE} Received: {total / 1e6:,.0f} megapixels.")
 
 
 def _pixels(name, width, height, count=1):
     if max(width, height) > images.MAX_SIDE:
         raise ValueError(f"{_RULE} Received: {width:,} x {height:,} pixels in input {name!r}.")
+    if width * height > images.MAX_PIXELS:
+        raise ValueError(f"{_RULE} Received: {width * height / 1e6:,.0f} megapixels in input {name!r}.")
     return width * height * count
 
 

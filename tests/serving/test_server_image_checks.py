@@ -41,7 +41,7 @@ def strings(*values):
 @pytest.mark.parametrize("feeds", [
     strings(encoded("JPEG"), encoded("PNG"), encoded("GIF"), encoded("BMP")), strings(b"", b"any text", b"\xff\xfe"),
     {"image": np.zeros([40, 30, 3], np.uint8)}, {"image": np.zeros([0, 30, 3], np.uint8)}, {"x": np.zeros([20_000, 2, 3])},
-    strings(png_that_claims(10_000, 10_000))])
+    strings(png_that_claims(10_000, 6_500))])
 def test_what_may_pass(feeds):
     check_images(None, feeds)
 
@@ -49,9 +49,9 @@ def test_what_may_pass(feeds):
 @pytest.mark.parametrize("feeds, words", [
     (strings(png_that_claims(60_000, 10)), "Received: 60,000 x 10 pixels in input 'image_bytes'"),
     (strings(jpeg_that_claims(16_000, 16_000)), "Received: 256 megapixels"),
-    (strings(png_that_claims(10_100, 10_000)), "101 megapixels"),
+    (strings(png_that_claims(10_000, 6_600)), "66 megapixels in input 'image_bytes'"),
     (strings(png_that_claims(2**31 - 1, 2**31 - 1)), "Received: [0-9,]+ megapixels"),
-    (strings(*[png_that_claims(8000, 8000)] * 2), "Received: 128"),
+    (strings(*[png_that_claims(8000, 8000)] * 2), "at most 65 megapixels each, and together at most 100. Received: 128"),
     (strings(encoded("PNG")[:20]), "header must be whole. Received: PNG"), (strings(b"\xff\xd8\xff\xe0"), "Received: JPEG"),
     ({"image": np.zeros([2, 20_000, 3], np.uint8)}, "Received: 20,000 x 2"),
     ({"image": np.broadcast_to(np.uint8(0), [12_000, 12_000, 3])}, "Received: 144 megapixels"),
