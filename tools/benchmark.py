@@ -102,7 +102,9 @@ def table(entries):
         lines.append(f"| {line['name']} | {line['ours_ms']:.1f} | {line['peer'] or ''} | {peer_ms} | {ratio} |")
     memory = [f"Peak memory of {line['name']}: {line['peak_memory_mib']:.0f} MiB" for line in entries
               if "peak_memory_mib" in line]
-    return "\n".join([*lines, "", *memory])
+    throughput = ["{name}: {people_per_second[0]:.1f} people/s, {peer} {people_per_second[1]:.1f}".format(**line)
+                  for line in entries if "people_per_second" in line]
+    return "\n".join([*lines, "", *memory, *throughput])
 
 
 def _body_and_rasterizer(repeats):

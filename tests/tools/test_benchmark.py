@@ -171,6 +171,7 @@ def test_export_is_timed_beside_the_same_networks(monkeypatch):
 
         def run(self, signature, feeds, wanted):
             asked.append((signature.name, {name: len(values) for name, values in feeds.items()}, wanted))
+            return {"vertices": np.zeros([1, 1, 3], np.float32)}
 
     def medians(calls, repeats):
         for call in calls.values():
@@ -189,7 +190,19 @@ def test_export_is_timed_beside_the_same_networks(monkeypatch):
     names = [line["name"] for line in lines]
     assert names[:2] == ["export: load", "export: warm-up"] and "export: describe, first after warm-up" not in names
     assert [(line["peer"], line["ratio"]) for line in lines[-2:]] == [("Python eager", 1.5), ("model.predict", 2.0)]
+    assert lines[-1]["people_per_second"] == [16_000.0, 8000.0]
+    assert "export: reconstruct_crops, batch 32: 16000.0 people/s, model.predict 8000.0" in benchmark.table(lines)
     assert asked[-1] == ("reconstruct_crops", {"crops": 32, "intrinsics": 32}, ("keypoints3d", "vertices"))
+
+
+def test_an_export_of_other_networks_is_not_compared():
+    import benchmark_export
+
+    benchmark_export.check_same(lambda: np.zeros([1, 2, 3]), lambda: np.full([1, 2, 3], 9e-4))
+    with pytest.raises(RuntimeError, match="must be one of the preset.*Received: 0.12 m"):
+        benchmark_export.check_same(lambda: np.zeros([1, 2, 3]), lambda: np.full([1, 2, 3], 0.12))
+    with pytest.raises(RuntimeError, match="Received: nan"):
+        benchmark_export.check_same(lambda: np.zeros([1, 2, 3]), lambda: np.full([1, 2, 3], np.nan))
 
 
 class Whole:
