@@ -1,7 +1,7 @@
 """Thousands of broken and hostile requests: each is told what is wrong, the server stays well, memory comes back.
 
 `hostile` makes them from seeds; a failure names kind, number and seed. The photo model has the rules and the decoder of an
-export without its networks. The same against an export: HUND_EXPORT=<folder of `hund export`> pytest -m slow and this file.
+export without its networks, so that thousands take seconds; a whole export is asked by `pytest -m slow`.
 """
 
 import base64
@@ -10,8 +10,11 @@ import gc
 import json
 import os
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -27,6 +30,7 @@ REFUSALS = (CODE.INVALID_ARGUMENT, CODE.NOT_FOUND, CODE.RESOURCE_EXHAUSTED)
 RULE = re.compile(r"Received|Invalid (JPEG|PNG)|Unrecognized servable version label")
 AT_ONCE = 16  # requests on their way: good and bad ones meet in batches
 MIB = 2**20
+LARGE_GROWTH_MIB = 400  # less than one photo of 25 megapixels takes while it is looked at
 MOST_GROWTH_MIB = 32  # of the process, after the first few hundred requests: allocators keep what they will use again
 PICTURE = photos.picture(height=24, width=32)
 
@@ -95,7 +99,7 @@ def test_photos(server, photo_folder, checks):
     ({"image": PICTURE, "max_people": np.int32(2**31 - 1)}, "`max_people` must be from 1 to 50"),
     ({"image": PICTURE, "num_stages": np.int32(-1)}, "`num_stages` must be from 0 to 50"),
     ({"image_bytes": np.array([b""], object)}, "A photo must be JPEG or PNG"),
-    ({"image_bytes": np.array([photos.claiming(photos.encoded(PICTURE, "PNG"), 2**31, 2**31)], object)}, "100 megapixels")])
+    ({"image_bytes": np.array([photos.claiming(photos.encoded(PICTURE, "PNG"), 2**31, 2**31)], object)}, "65 megapixels")])
 def test_rules_arrive(server, photo_folder, inputs, words):
     _, _, caller = server(photo_folder)
     signature = "" if "image_bytes" in inputs else "reconstruct_boxes" if "boxes" in inputs else "reconstruct"
@@ -123,26 +127,42 @@ def test_rest(server, photo_folder):
 
 
 @pytest.mark.slow
-def test_export(server, export_folder):
-    running, call, caller = server(export_folder, (check_images,), load=False)
-    running.call(running.server.load(), 900)
+def test_export(served_export, request):
+    """`hund serve` of the whole model: a thousand requests and more, then photos so large that their memory is seen to go."""
+    caller = calls.Caller(served_export.address)
+    request.addfinalizer(caller.channel.close)
+    call = caller.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     good = photo_requests(np.zeros([1, 480, 480, 3], np.uint8))
     counts = answers(call, photo_messages(24, seed=9), timeout=300)
-    before = resident_mib()
-    counts += answers(call, hostile.shots([*good, calls.request("describe")], 114, seed=10), timeout=300)
-    counts += answers(call, photo_messages(60, seed=11), timeout=300)
-    assert_well(counts, before, 512)  # networks meet inputs of new sizes, whose plans TensorFlow keeps
+    before = resident_mib(served_export.pid)
+    counts += answers(call, hostile.shots([*good, calls.request("describe")], 700, seed=10), timeout=300)
+    counts += answers(call, photo_messages(400, seed=11), timeout=300)
+    assert_well(counts, before, 512, served_export.pid)  # networks meet inputs of new sizes, whose plans TensorFlow keeps
     assert len(caller.predict("reconstruct", image=PICTURE, timeout=300)["translation"]) == 8
 
+    large = calls.request(image_bytes=np.array([photos.encoded(np.zeros([5000, 5000, 3], np.uint8), "PNG")], object))
+    before = resident_mib(served_export.pid)
+    for count in (1, 3):
+        for answer in [call.future(large.SerializeToString(), timeout=300) for _ in range(count)]:
+            assert answer.code() is CODE.OK
+    assert before is None or resident_mib(served_export.pid) - before < LARGE_GROWTH_MIB
 
-@pytest.fixture(scope="session")
-def export_folder():
-    """BASE of a whole export, that of HUND_EXPORT: the networks take minutes, what the fuzz is after is in the small models."""
-    from hund_tf.export import saved_model
 
-    if not os.environ.get("HUND_EXPORT"):
-        pytest.skip("HUND_EXPORT must name the folder of a `hund export`. Received: none.")
-    return os.path.join(os.environ["HUND_EXPORT"], saved_model.NAME)
+class Served(NamedTuple):
+    address: str
+    pid: int
+
+
+@pytest.fixture
+def served_export(person_export):
+    """`hund serve` of the whole export, in a process of its own, ready."""
+    command = "import sys; from hund_tf.cli import main; sys.exit(main())"
+    with subprocess.Popen([sys.executable, "-c", command, "serve", "--model", os.path.dirname(person_export), "--port", "0",
+                           "--rest-port", "0", "--max-message-mb", "1"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Served(re.search(r"on (\S+) \(gRPC\)", process.stdout.readline())[1], process.pid)
+        finally:
+            process.kill()
 
 
 def photo_requests(crops):
@@ -191,18 +211,18 @@ def rest_status(url, body):
         return error.code
 
 
-def assert_well(counts, before_mib, most=MOST_GROWTH_MIB):
+def assert_well(counts, before_mib, most=MOST_GROWTH_MIB, process="self"):
     total = sum(counts.values())
     assert counts[CODE.INVALID_ARGUMENT] > total / 3 and counts[CODE.OK] > total / 50, counts
     if before_mib is not None:
         gc.collect()
-        assert resident_mib() - before_mib < most
+        assert resident_mib(process) - before_mib < most
 
 
-def resident_mib():
-    """What this process holds, or None where /proc does not say."""
+def resident_mib(process="self"):
+    """What a process holds, or None where /proc does not say."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
+        with open(f"/proc/{process}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
     except OSError:
         return None
