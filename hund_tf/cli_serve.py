@@ -49,8 +49,14 @@ def add_serve(commands):
         help="how long requests under way may take when it is told to stop (default: %(default)g)")
     add("--rest-timeout", type=cli_values.between(0, 1e6), default=60.0, metavar="SECONDS",
         help="when a REST request is given up (default: %(default)g)")
+    add("--run-timeout", type=cli_values.between(0, 1e6), default=600.0, metavar="SECONDS",
+        help="when a run is given up; one whose client went cannot be stopped sooner (default: %(default)g)")
     add("--max-message-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=300, metavar="N",
-        help="size of a request at most, MiB (default: %(default)s, the raw pixels of 100 megapixels)")
+        help="size of a gRPC request at most, MiB (default: %(default)s, the raw pixels of 100 megapixels)")
+    add("--max-rest-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=32, metavar="N",
+        help="size of a REST request at most, MiB (default: %(default)s)")
+    add("--max-in-flight-mb", type=cli_values.count(1), default=1024, metavar="N",
+        help="size of all requests that wait or run, on both ports, MiB; more are refused (default: %(default)s)")
     add("--tls-cert", metavar="FILE", help="PEM certificate of the server; with --tls-key both ports speak TLS alone")
     add("--tls-key", metavar="FILE", help="PEM key of it")
     add("--tls-client-ca", metavar="FILE", help="PEM authority that clients' certificates must come from (mutual TLS)")
@@ -63,6 +69,8 @@ def _serve(options):
     import asyncio
     import logging
 
+    # TensorFlow's own allocator keeps what the largest photo took; read when TensorFlow is loaded
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -75,8 +83,9 @@ def _serve(options):
         settings = ServerSettings(
             model=options.model, name=options.name, host=options.host, port=options.port, rest_port=options.rest_port,
             batching=batching, poll=options.poll, grace=options.grace, rest_timeout=options.rest_timeout,
-            max_message_bytes=options.max_message_mb * MEBIBYTE, tls_cert=options.tls_cert, tls_key=options.tls_key,
-            tls_client_ca=options.tls_client_ca)
+            run_timeout=options.run_timeout, max_message_bytes=options.max_message_mb * MEBIBYTE,
+            max_rest_bytes=options.max_rest_mb * MEBIBYTE, max_in_flight_bytes=options.max_in_flight_mb * MEBIBYTE,
+            tls_cert=options.tls_cert, tls_key=options.tls_key, tls_client_ca=options.tls_client_ca)
         from hund_tf.serving import server
         from hund_tf.serving.image_checks import check_images
     except ImportError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 
+import grpc
 import numpy as np
 
 from hund_tf.serving import errors
@@ -63,7 +64,7 @@ def key_of(task, wanted):
     return None if task.rows is None else (wanted, tuple(array.shape[1:] for array in task.feeds.values()))
 
 
-def execute(batch, tasks, allowed_sizes, clock):
+def execute(batch, tasks, allowed_sizes, clock, run_timeout):
     """Runs a batch, on a thread.
 
     Args:
@@ -71,36 +72,40 @@ def execute(batch, tasks, allowed_sizes, clock):
         tasks: list of `Task`, those of the batch that still wait.
         allowed_sizes: tuple of int, sizes to fill up to; empty: none.
         clock: function without arguments, the time that deadlines are in.
+        run_timeout: float, seconds after which a run is given up. A session cannot be told to stop a run that nobody waits
+            for any more.
 
     Returns:
         List, for each task the dict of its outputs, or a `RequestError`.
     """
     rows = [task.rows for task in tasks]
     if rows[0] is None or (len(tasks) == 1 and not allowed_sizes):
-        return [_attempt(batch, task, clock) for task in tasks]
+        return [_attempt(batch, task, clock, run_timeout) for task in tasks]
     total = sum(rows)
     size = next((allowed for allowed in allowed_sizes if allowed >= total), total)
     try:
         feeds = {name: _merged([task.feeds[name] for task in tasks], size) for name in tasks[0].feeds}
-        outputs = _run(batch, feeds, tasks, clock)
-    except errors.RequestError:
-        return [_attempt(batch, task, clock) for task in tasks]  # one bad request must not fail the others
+        outputs = _run(batch, feeds, tasks, clock, run_timeout)
+    except errors.RequestError as error:
+        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:  # they would take as long again
+            return [error] * len(tasks)
+        return [_attempt(batch, task, clock, run_timeout) for task in tasks]  # one bad request must not fail the others
     odd = [name for name, array in outputs.items() if not array.ndim or array.shape[0] != size]
     if odd:
         _LOG.warning("signature %r: outputs %s have not as many rows as the inputs; requests run one by one",
                      batch.signature.name, odd)
-        return [_attempt(batch, task, clock) for task in tasks]
+        return [_attempt(batch, task, clock, run_timeout) for task in tasks]
     ends = np.cumsum(rows)
     return [{name: array[end - count:end] for name, array in outputs.items()} for end, count in zip(ends, rows)]
 
 
-def _attempt(batch, task, clock):
+def _attempt(batch, task, clock, run_timeout):
     if task.future.done():  # cancelled meanwhile; whatever is said here, nobody hears it
         return errors.unavailable("The request was given up.")
     if task.expired(clock()):
         return errors.deadline_exceeded("The deadline passed before the request was done.")
     try:
-        return _run(batch, task.feeds, [task], clock)
+        return _run(batch, task.feeds, [task], clock, run_timeout)
     except errors.RequestError as error:
         return error
     except Exception as error:  # of one request; the others of the batch go on
@@ -108,10 +113,16 @@ def _attempt(batch, task, clock):
         return errors.internal(f"The request could not be run ({type(error).__name__}).")
 
 
-def _run(batch, feeds, tasks, clock):
+def _run(batch, feeds, tasks, clock, run_timeout):
     deadlines = [task.deadline for task in tasks]
-    timeout = None if None in deadlines else max(deadlines) - clock()
-    return batch.servable.run(batch.signature, feeds, batch.wanted, timeout)
+    left = run_timeout if None in deadlines else max(deadlines) - clock()
+    try:
+        return batch.servable.run(batch.signature, feeds, batch.wanted, min(left, run_timeout))
+    except errors.RequestError as error:
+        if error.code is grpc.StatusCode.DEADLINE_EXCEEDED and left >= run_timeout:
+            raise errors.deadline_exceeded(f"A run must take at most {run_timeout:g} s (--run-timeout). Received: a longer "
+                                           "one.") from None
+        raise
 
 
 def _merged(arrays, size):

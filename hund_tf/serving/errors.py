@@ -19,15 +19,12 @@ class RequestError(Exception):
     Args:
         code: `grpc.StatusCode`.
         message: str, the sentence for whoever asked.
+        http_status: int or None, in place of the one that belongs to the code.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code, message, http_status=None):
         super().__init__(message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE - 3] + "...")
-        self.code = code
-
-    @property
-    def http_status(self):
-        return _HTTP_STATUS.get(self.code, 500)
+        self.code, self.http_status = code, http_status or _HTTP_STATUS.get(code, 500)
 
 
 def invalid(message):
@@ -40,6 +37,10 @@ def not_found(message):
 
 def exhausted(message):
     return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
+def too_large(message):
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, 413)
 
 
 def unavailable(message):

@@ -1,17 +1,20 @@
 """TensorFlow Serving's gRPC services: messages in, messages out, errors as status codes."""
 
 import asyncio
+import contextlib
 import functools
+import inspect
 import logging
 
 import grpc
 from google.protobuf import any_pb2, message
-from tensorflow_serving.apis import (get_model_metadata_pb2, get_model_status_pb2, model_service_pb2_grpc, predict_pb2,
-                                     prediction_service_pb2_grpc)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
-from hund_tf.serving import errors, tensors
+from hund_tf.serving import errors, reflected, tensors
 from hund_tf.serving.predictor import Call
 
+LAST_WORDS_S = 0.5  # for what is on its way when a stream or the server ends
+_NO_MESSAGE = "A request must be a whole message of its method. Received: other bytes."
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,49 +37,74 @@ def _answered(method):
     return call
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Predict and GetModelMetadata; the rest is UNIMPLEMENTED.
 
     Args:
         predictor: `Predictor`.
         versions: `Versions`.
-        max_bytes: int, of a tensor when unpacked.
+        intake: `Intake`.
+        max_bytes: int, of a request's tensors when unpacked.
     """
 
-    def __init__(self, predictor, versions, max_bytes):
-        self._predictor, self._versions, self._max_bytes = predictor, versions, max_bytes
+    def __init__(self, predictor, versions, intake, max_bytes):
+        self._predictor, self._versions, self._intake, self._max_bytes = predictor, versions, intake, max_bytes
+
+    def handlers(self):
+        """What a server needs. To gRPC, Predict takes a stream of bytes, which on the wire is the same for one message: so it
+        is called before the message is here, and decides when to read it and on which thread to parse it."""
+        return grpc.method_handlers_generic_handler(reflected.PREDICTION, {
+            "Predict": grpc.stream_unary_rpc_method_handler(
+                self.Predict, response_serializer=predict_pb2.PredictResponse.SerializeToString),
+            "GetModelMetadata": grpc.unary_unary_rpc_method_handler(
+                self.GetModelMetadata, get_model_metadata_pb2.GetModelMetadataRequest.FromString,
+                get_model_metadata_pb2.GetModelMetadataResponse.SerializeToString)})
 
     @_answered
-    async def Predict(self, request, context):
-        spec = request.model_spec
-        call = Call("grpc", spec.name, *_version(spec), spec.signature_name, context.time_remaining())
+    async def Predict(self, _, context):
+        with contextlib.ExitStack() as room:
+            async def read():
+                data = await self._intake.message(context)
+                room.enter_context(self._intake.room(len(data)))
+                request = await self._intake.parsed("grpc", _parsed, data)
+                unpacked = min(sum(map(tensors.declared_bytes, request.inputs.values())), self._max_bytes)
+                room.enter_context(self._intake.room(max(0, unpacked - len(data))))
+                return self._call(request, context.time_remaining())
 
-        def unpack(signature):
-            total = 0
-            feeds = {}
-            for name, proto in request.inputs.items():
-                signature.port(name)
-                array = tensors.decode(proto, f"Input {name[:100]!r}", self._max_bytes - total)
-                signature.check(name, array, proto.dtype)
-                feeds[name] = array
-                total += array.nbytes
-            return feeds, request.output_filter
-
-        def pack(servable, signature, outputs):
-            answer = predict_pb2.PredictResponse()
-            answer.model_spec.name, answer.model_spec.signature_name = spec.name, signature.name
-            answer.model_spec.version.value = servable.version
-            for name, array in outputs.items():
-                answer.outputs[name].CopyFrom(tensors.encode(array, signature.outputs[name].dtype))
-            return answer
-
-        return await self._predictor.predict(call, unpack, pack)
+            return await self._predictor.predict("grpc", read)
 
     @_answered
     async def GetModelMetadata(self, request, context):
         if not request.metadata_field or set(request.metadata_field) != {"signature_def"}:
             raise errors.invalid(f"metadata_field must be signature_def. Received: {list(request.metadata_field)[:5]}.")
         return metadata(self._versions, request.model_spec.name, *_version(request.model_spec))
+
+    def _call(self, request, seconds):
+        spec = request.model_spec
+        name, version, label, signature_name = spec.name, *_version(spec), spec.signature_name
+        requests = [request]
+
+        def unpack(signature):
+            whole = requests.pop()  # nobody else keeps it: a request that waits takes its arrays' memory alone
+            total = 0
+            feeds = {}
+            for key, proto in whole.inputs.items():
+                signature.port(key)
+                array = tensors.decode(proto, f"Input {key[:100]!r}", self._max_bytes - total)
+                signature.check(key, array, proto.dtype)
+                feeds[key] = array
+                total += array.nbytes
+            return feeds, list(whole.output_filter)
+
+        def pack(servable, signature, outputs):
+            answer = predict_pb2.PredictResponse()
+            answer.model_spec.name, answer.model_spec.signature_name = name, signature.name
+            answer.model_spec.version.value = servable.version
+            for key, array in outputs.items():
+                answer.outputs[key].CopyFrom(tensors.encode(array, signature.outputs[key].dtype))
+            return answer
+
+        return Call(name, version, label, signature_name, seconds, unpack, pack)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -106,11 +134,59 @@ class BadMessages(grpc.aio.ServerInterceptor):
 
         async def call(request, context):
             if request is None:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "A request must be a whole message of its method. "
-                                    "Received: other bytes.")
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _NO_MESSAGE)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(call, read, handler.response_serializer)
+
+
+class EndlessStreams(grpc.aio.ServerInterceptor):
+    """Keeps the calls that may stay open for ever (health watches, reflection), to end them when the server stops."""
+
+    def __init__(self):
+        self._open = set()
+
+    async def intercept_service(self, continuation, handler_call_details):
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler.response_streaming:
+            return handler
+
+        async def call(request, context):
+            stream = asyncio.ensure_future(_stream(handler, request, context))
+            self._open.add(stream)
+            try:
+                await asyncio.wait({stream})
+                if stream.cancelled():
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "The server stops.")
+                stream.result()
+            finally:
+                stream.cancel()
+                self._open.discard(stream)
+
+        make = (grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler)
+        return make(call, handler.request_deserializer, handler.response_serializer)
+
+    async def end(self):
+        """Ends them after a moment, in which they can pass on what has just changed."""
+        if self._open:
+            await asyncio.sleep(LAST_WORDS_S)
+        for stream in self._open:
+            stream.cancel()
+
+
+async def _stream(handler, request, context):
+    answers = (handler.stream_stream or handler.unary_stream)(request, context)
+    if not inspect.isasyncgen(answers):
+        return await answers
+    async for answer in answers:
+        await context.write(answer)
+
+
+def _parsed(data):
+    try:
+        return predict_pb2.PredictRequest.FromString(data)
+    except message.DecodeError:
+        raise errors.invalid(_NO_MESSAGE) from None
 
 
 def metadata(versions, name, version=None, label=""):

@@ -10,55 +10,83 @@ from tensorflow.core.framework import types_pb2
 
 from hund_tf.serving.errors import invalid
 
+MAX_VALUES = 2**20  # of a body; while the interpreter parses them, it does nothing else
 _PIECE = 4096  # numbers written in one call; the interpreter can do nothing else during it
-_KEYS = ("instances", "inputs", "signature_name", "output_filter")
+_BRACKETS = b",", b"[", b"{"
+
+
+class Body:
+    """A parsed Predict request: its `signature`'s name, and whether its values come `by_row` ("instances")."""
+
+    def __init__(self, request):
+        self.by_row = "instances" in request
+        self.signature, self._filter = request.get("signature_name", ""), request.get("output_filter", [])
+        self._values = [request["instances" if self.by_row else "inputs"]]
+
+    def unpack(self, signature):
+        """The arrays, dict by input, and the names of outputs; lets go of what was parsed, so it can be called once.
+
+        Args:
+            signature: `Signature`.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT where the values do not fit the signature.
+        """
+        try:
+            columns = (_from_rows if self.by_row else _from_columns)(self._values.pop(), signature)
+            feeds = {}
+            for name, value in columns.items():
+                port = signature.port(name)
+                feeds[name] = _array(name, value, port.dtype)
+                signature.check(name, feeds[name], port.dtype)
+            return feeds, self._filter
+        except RecursionError:
+            raise invalid("Lists must have at most 32 levels. Received: more.") from None
 
 
 def parse(body):
-    """The JSON object of a Predict request.
+    """The JSON object of a Predict request; keys that mean nothing are passed over, as TensorFlow Serving does.
 
     Args:
         body: bytes.
 
     Returns:
-        Dict with "instances" or "inputs", and perhaps "signature_name" and "output_filter".
+        `Body`.
 
     Raises:
         RequestError: INVALID_ARGUMENT if it is none.
     """
+    values = sum(map(body.count, _BRACKETS))  # of texts, too; base64 has none of these
+    if values > MAX_VALUES:
+        raise invalid(f"A JSON body must have at most {MAX_VALUES:,} values, counted by its commas and opening brackets; a "
+                      f"photo goes as b64, a large tensor by gRPC. Received: {values:,}.")
     try:
-        request = json.loads(body)
+        request = json.loads(body, parse_int=_whole, parse_float=_fraction)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise invalid(f"The body must be JSON. Received: {type(error).__name__} ({str(error)[:200]}).") from None
-    if not isinstance(request, dict) or set(request) - set(_KEYS) or ("instances" in request) == ("inputs" in request):
+    if not isinstance(request, dict) or ("instances" in request) == ("inputs" in request):
         what = sorted(map(str, request))[:10] if isinstance(request, dict) else type(request).__name__
-        raise invalid(f"The body must be a JSON object with either instances or inputs, of the keys {', '.join(_KEYS)}. "
-                      f"Received: {what}.")
+        raise invalid(f"The body must be a JSON object with either instances or inputs. Received: {what}.")
     names = request.get("output_filter", [])
     if not isinstance(request.get("signature_name", ""), str) or not isinstance(names, list) or not all(
             isinstance(name, str) for name in names):
         raise invalid("signature_name must be text and output_filter a list of texts. Received: something else.")
-    return request
+    return Body(request)
 
 
-def unpack(request, signature):
-    """The arrays of a parsed request, dict by input; INVALID_ARGUMENT where they do not fit the signature."""
-    try:
-        columns = _from_rows(request["instances"], signature) if "instances" in request else _from_columns(
-            request["inputs"], signature)
-        feeds = {}
-        for name, value in columns.items():
-            port = signature.port(name)
-            feeds[name] = _array(name, value, port.dtype)
-            signature.check(name, feeds[name], port.dtype)
-        return feeds
-    except RecursionError:
-        raise invalid("Lists must have at most 32 levels. Received: more.") from None
+# In place of `int` and `float`: between two functions written in Python, other threads can have the interpreter.
+def _whole(text):
+    return int(text)
 
 
-def pack(request, signature, outputs):
+def _fraction(text):
+    return float(text)
+
+
+def pack(by_row, signature, outputs):
     """The answer as JSON bytes: "predictions" for rows, "outputs" for columns."""
-    if "inputs" in request:
+    outputs = {name: _shortest(array) for name, array in outputs.items()}
+    if not by_row:
         columns = {name: "".join(_pieces(array, name)) for name, array in outputs.items()}
         text = next(iter(columns.values())) if len(columns) == 1 and len(signature.outputs) == 1 else _object(columns)
         return f'{{"outputs": {text}}}'.encode()
@@ -152,13 +180,28 @@ def _pieces(array, name):
     if array.dtype.kind == "O":
         yield json.dumps(_texts(array.tolist(), name.endswith("_bytes")))
     elif array.ndim and array.size > _PIECE:
+        rows = max(1, _PIECE * len(array) // array.size)
         yield "["
-        for i in range(len(array)):
+        for i in range(0, len(array), rows):
             yield ", " if i else ""
-            yield from _pieces(array[i, ...], name)
+            if rows > 1:
+                yield json.dumps(array[i:i + rows].tolist())[1:-1]
+            else:
+                yield from _pieces(array[i, ...], name)
         yield "]"
     else:
         yield json.dumps(array.tolist())
+
+
+def _shortest(array):
+    """Numbers that are written with as few digits as bring a float32 or float16 back: 0.2, as a float64 0.20000000298023224."""
+    if array.dtype.kind != "f" or array.dtype.itemsize > 4:
+        return array
+    flat = array.reshape(-1)
+    found = np.empty(flat.shape, np.float64)
+    for i in range(0, len(flat), _PIECE):
+        found[i:i + _PIECE] = flat[i:i + _PIECE].astype(str).astype(np.float64)
+    return found.reshape(array.shape)
 
 
 def _texts(value, as_bytes):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from hund_tf.serving import errors
 from hund_tf.serving.users import Users
@@ -14,14 +14,23 @@ _CLOCKS_DIFFER = 0.2  # the client's deadline began earlier than ours, by the re
 
 
 class Call(NamedTuple):
-    """Which model, version, label and signature a request names, by which protocol it came, its seconds left or None."""
+    """A request that came in whole.
 
-    api: str
+    Attributes:
+        name, version, label, signature: of the model that it names.
+        seconds: float or None, left for it.
+        unpack: function of a `Signature`, gives `(feeds, output_filter)`: arrays by input, names of outputs. Called once, on a
+            thread, as is
+        pack: function `(servable, signature, outputs)`, gives the answer.
+    """
+
     name: str
     version: Optional[int]
     label: str
     signature: str
     seconds: Optional[float]
+    unpack: Callable
+    pack: Callable
 
 
 class Predictor:
@@ -37,29 +46,28 @@ class Predictor:
 
     def __init__(self, versions, scheduler, metrics, input_checks=()):
         self._versions, self._scheduler, self._metrics, self._checks = versions, scheduler, metrics, tuple(input_checks)
-        self._under_way = Users()
+        self._under_way, self._draining = Users(), False
         self._unpackers = ThreadPoolExecutor(_UNPACKERS, thread_name_prefix="unpack")
 
-    async def predict(self, call, unpack, pack):
-        """Answers a request.
+    async def predict(self, api, read):
+        """Answers a request, which is under way from now on, though not yet here.
 
         Args:
-            call: `Call`.
-            unpack: function of a `Signature`, gives `(feeds, output_filter)`: arrays by input, names of outputs. Runs on
-                a thread, as does
-            pack: function `(servable, signature, outputs)`, gives the answer.
+            api: str, by which protocol it comes: "grpc" or "rest".
+            read: async function without arguments, waits for the request and gives its `Call`.
 
         Returns:
-            What `pack` gives.
+            What the call's `pack` gives.
 
         Raises:
             RequestError: whatever is wrong.
         """
         with self._under_way.one_more():
-            return await self._predict(call, unpack, pack)
+            return await self._predict(api, read)
 
-    async def idle(self):
-        """Waits until no request is under way."""
+    async def drain(self):
+        """Refuses requests from now on and waits until none is under way."""
+        self._draining = True
         nobody = asyncio.get_running_loop().create_future()
         self._under_way.when_none(lambda: nobody.done() or nobody.set_result(None))
         await nobody
@@ -67,20 +75,24 @@ class Predictor:
     def close(self):
         self._unpackers.shutdown(wait=False)
 
-    async def _predict(self, call, unpack, pack):
+    async def _predict(self, api, read):
         start = time.perf_counter()
         loop = asyncio.get_running_loop()
-        deadline = None if call.seconds is None or call.seconds > _LONGEST_S else loop.time() + call.seconds
-        known, status = "", "UNKNOWN"
+        known, status, call, deadline = "", "UNKNOWN", None, None
         try:
+            if self._draining:
+                raise errors.unavailable("The server stops.")
+            call = await read()
+            if call.seconds is not None and call.seconds <= _LONGEST_S:
+                deadline = loop.time() + call.seconds
             servable = self._versions.find(call.name, call.version, call.label)
             with servable.users.one_more():  # it is not unloaded before the answer is packed
                 signature = servable.signature(call.signature)
                 known = signature.name
                 self._scheduler.check_room(servable, signature)
-                feeds, wanted = await loop.run_in_executor(self._unpackers, self._unpacked, signature, unpack)
+                feeds, wanted = await loop.run_in_executor(self._unpackers, self._unpacked, signature, call.unpack)
                 outputs = await self._scheduler.run(servable, signature, feeds, wanted, deadline)
-                answer = await loop.run_in_executor(self._unpackers, pack, servable, signature, outputs)
+                answer = await loop.run_in_executor(self._unpackers, call.pack, servable, signature, outputs)
             status = "OK"
             return answer
         except errors.RequestError as error:
@@ -91,7 +103,7 @@ class Predictor:
             status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
             raise
         finally:
-            self._metrics.answered(call.api, known, status, time.perf_counter() - start)
+            self._metrics.answered(api, known, status, time.perf_counter() - start)
 
     def _unpacked(self, signature, unpack):
         feeds, output_filter = unpack(signature)

@@ -1,9 +1,9 @@
 """TensorFlow Serving's REST API and the metrics, as an aiohttp application."""
 
-import asyncio
+import contextlib
 import logging
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2  # noqa: F401  (json_format unpacks SignatureDefMap by its name)
 
@@ -16,28 +16,32 @@ _VERSION = _MODEL + "/versions/{version:[0-9]{1,18}}"
 _LABEL = _MODEL + "/labels/{label:[^/:]+}"
 
 
-def application(predictor, versions, counters, settings):
+def application(predictor, versions, intake, counters, settings):
     """The application.
 
     Args:
         predictor: `Predictor`.
         versions: `Versions`.
+        intake: `Intake`.
         counters: `Metrics`.
         settings: `ServerSettings`.
 
     Returns:
         `aiohttp.web.Application`.
     """
-    app = web.Application(middlewares=[_json_errors], client_max_size=settings.max_message_bytes)
+    app = web.Application(middlewares=[_json_errors], client_max_size=settings.max_rest_bytes)
 
     async def predict(request):
-        body = await request.read()
-        loop = asyncio.get_running_loop()
-        parsed = await loop.run_in_executor(None, json_tensors.parse, body)
-        call = Call("rest", *_model(request), parsed.get("signature_name", ""), settings.rest_timeout)
-        answer = await predictor.predict(
-            call, lambda signature: (json_tensors.unpack(parsed, signature), parsed.get("output_filter", [])),
-            lambda _, signature, outputs: json_tensors.pack(parsed, signature, outputs))
+        with contextlib.ExitStack() as room:
+            async def read():
+                name, version, label = _model(request)
+                versions.find(name, version, label)  # before the body is read
+                room.enter_context(intake.room(_size(request, settings.max_rest_bytes)))
+                parsed = await intake.parsed("rest", json_tensors.parse, await _body(request))
+                return Call(name, version, label, parsed.signature, settings.rest_timeout, parsed.unpack,
+                            lambda _, signature, outputs: json_tensors.pack(parsed.by_row, signature, outputs))
+
+            answer = await predictor.predict("rest", read)
         return web.Response(body=answer, content_type="application/json")
 
     async def metadata(request):
@@ -75,6 +79,30 @@ async def _json_errors(request, handler):
         _LOG.exception("%s %s failed", request.method, request.path)
         code, message = 500, "The server failed on this request; its log says more."
     return web.json_response({"error": message}, status=code)
+
+
+def _size(request, limit):
+    """Bytes that a body has at most, by the headers; RESOURCE_EXHAUSTED (413) if they are too many."""
+    if request.content_length is None or "Content-Encoding" in request.headers:
+        return limit
+    if request.content_length > limit:
+        raise _too_large(limit, f"{request.content_length:,}")
+    return request.content_length
+
+
+async def _body(request):
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(request.client_max_size, "more") from None
+    except (web.RequestPayloadError, http_exceptions.BadHttpMessage) as error:
+        raise errors.invalid("The body must be what its headers say. Received: other bytes "
+                             f"({type(error).__name__}).") from None
+
+
+def _too_large(limit, received):
+    return errors.too_large(f"The body of a REST request must have at most {limit:,} bytes (--max-rest-mb); gRPC takes larger "
+                            f"ones. Received: {received}.")
 
 
 def _model(request):

@@ -19,10 +19,11 @@ class Scheduler:
     Args:
         batching: `Batching`.
         metrics: `Metrics`.
+        run_timeout: float, seconds after which a run is given up.
     """
 
-    def __init__(self, batching, metrics):
-        self._batching, self._metrics = batching, metrics
+    def __init__(self, batching, metrics, run_timeout):
+        self._batching, self._metrics, self._run_timeout = batching, metrics, run_timeout
         self._queues = {}  # (servable, signature's name) -> deque of Batch; the first key's turn is next
         self._running = 0
         self._runs = set()  # the loop itself keeps no task alive
@@ -153,7 +154,7 @@ class Scheduler:
                 if tasks:
                     self._metrics.batch_size.labels(batch.signature.name).observe(sum(task.rows or 1 for task in tasks))
                     results = await loop.run_in_executor(self._pool, batches.execute, batch, tasks,
-                                                         self._batching.allowed_batch_sizes, loop.time)
+                                                         self._batching.allowed_batch_sizes, loop.time, self._run_timeout)
                 else:
                     results = []
         except Exception as error:  # a fault of ours must not leave anyone waiting, nor a thread taken for ever

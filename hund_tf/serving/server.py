@@ -8,16 +8,16 @@ import socket
 import grpc
 from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2_grpc
 
 from hund_tf.serving import grpc_services, reflected, rest, tls
+from hund_tf.serving.intake import Intake
 from hund_tf.serving.metrics import Metrics
 from hund_tf.serving.predictor import Predictor
 from hund_tf.serving.scheduler import Scheduler
 from hund_tf.serving.versions import Versions
 
-MAX_CALLS = 1000  # gRPC calls under way; more are RESOURCE_EXHAUSTED
-LAST_WORDS_S = 0.5  # for answers that are on their way when the last request is done
+MAX_CALLS = 256  # gRPC calls under way, health watches too; more are RESOURCE_EXHAUSTED
 _LOG = logging.getLogger(__name__)
 
 
@@ -38,9 +38,11 @@ class Server:
         self.settings, self.port, self.rest_port = settings, None, None
         self.metrics = Metrics(settings.name)
         self.versions = Versions(settings.name, settings.model)
-        self._scheduler = Scheduler(settings.batching, self.metrics)
+        self._scheduler = Scheduler(settings.batching, self.metrics, settings.run_timeout)
+        self._intake = Intake(settings.max_in_flight_bytes)
         self._predictor = Predictor(self.versions, self._scheduler, self.metrics, input_checks)
         self._health = health.aio.HealthServicer()
+        self._streams = grpc_services.EndlessStreams()
         self._grpc = self._rest = self._watch = None
 
     @property
@@ -56,11 +58,13 @@ class Server:
         """
         secrets, context = tls.credentials(self.settings)
         limit = self.settings.max_message_bytes
-        self._grpc = grpc.aio.server(interceptors=[grpc_services.BadMessages()], maximum_concurrent_rpcs=MAX_CALLS, options=[
-            ("grpc.so_reuseport", 0),  # else a second server would share the port and get half of the requests
-            ("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)])
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            grpc_services.PredictionService(self._predictor, self.versions, limit), self._grpc)
+        self._grpc = grpc.aio.server(
+            interceptors=[grpc_services.BadMessages(), self._streams], maximum_concurrent_rpcs=MAX_CALLS, options=[
+                ("grpc.so_reuseport", 0),  # else a second server would share the port and get half of the requests
+                ("grpc.http2.bdp_probe", 0),  # else megabytes of each request come in before it is read
+                ("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)])
+        predictions = grpc_services.PredictionService(self._predictor, self.versions, self._intake, limit)
+        self._grpc.add_generic_rpc_handlers((predictions.handlers(),))
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(grpc_services.ModelService(self.versions), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflected.enable(self._grpc)
@@ -73,8 +77,9 @@ class Server:
         except RuntimeError as error:
             raise ValueError(f"--host and --port must be an address that is free. Received: {address} ({error}).") from None
         await self._grpc.start()
-        self._rest = web.AppRunner(rest.application(self._predictor, self.versions, self.metrics, self.settings),
-                                   access_log=None, handler_cancellation=True, shutdown_timeout=self.settings.grace)
+        application = rest.application(self._predictor, self.versions, self._intake, self.metrics, self.settings)
+        self._rest = web.AppRunner(application, access_log=None, handler_cancellation=True,
+                                   shutdown_timeout=min(grpc_services.LAST_WORDS_S, self.settings.grace))
         await self._rest.setup()
         try:
             site = web.TCPSite(self._rest, self.settings.host, self.settings.rest_port, ssl_context=context)
@@ -104,14 +109,15 @@ class Server:
         if self._watch is not None:
             self._watch.cancel()
         await self._health.enter_graceful_shutdown()
-        closing = []
-        if self._rest is not None:
-            closing.append(self._rest.cleanup())
+        closing = [self._streams.end()]
         if self._grpc is not None:
-            closing.append(self._stop_grpc())
+            closing.append(self._grpc.stop(self.settings.grace))
+        if self._rest is not None:
+            closing.append(self._stop_rest())
         await asyncio.gather(*closing)
         await self._scheduler.close()
         self._predictor.close()
+        self._intake.close()
         await self.versions.close()
 
     def describe(self):
@@ -120,15 +126,14 @@ class Server:
         return (f"serving {self.settings.name} version {self.versions.current.version} on {_joined(host, self.port)} (gRPC), "
                 f"{_joined(host, self.rest_port)} (REST)")
 
-    async def _stop_grpc(self):
-        """A health watch may stay open for ever; only predictions are worth the wait."""
-        closing = asyncio.ensure_future(self._grpc.stop(self.settings.grace))
-        idle = asyncio.ensure_future(self._predictor.idle())
-        await asyncio.wait({closing, idle}, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        if not closing.done():
-            await self._grpc.stop(min(LAST_WORDS_S, self.settings.grace))
-        await closing
+    async def _stop_rest(self):
+        """Waits for requests first: `cleanup` reads no more of those that are still on their way."""
+        for site in self._rest.sites:
+            await site.stop()
+        drained = asyncio.ensure_future(self._predictor.drain())
+        await asyncio.wait({drained}, timeout=self.settings.grace)
+        drained.cancel()
+        await self._rest.cleanup()
 
     async def _set_health(self, state):
         for service in ("", reflected.PREDICTION, reflected.MODEL):

@@ -7,7 +7,10 @@ from typing import Optional, Tuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 MEBIBYTE = 2**20
-MAX_MESSAGE_MB = 300  # raw pixels of the largest photo, hund_tf.images.MAX_PIXELS x 3 bytes, are 286
+MAX_REST_MB = 32  # a photo in base64
+MAX_IN_FLIGHT_MB = 1024
+RUN_TIMEOUT_S = 600.0
+MAX_MESSAGE_MB = 300  # raw pixels of a request's photos, image_checks.MAX_PIXELS x 3 bytes, are 286
 _WRAPPED = {"max_batch_size": "Int64Value", "batch_timeout_micros": "Int64Value", "max_enqueued_batches": "Int64Value",
             "num_batch_threads": "Int64Value", "thread_pool_name": "StringValue"}
 
@@ -59,8 +62,11 @@ class ServerSettings:
         batching: `Batching`.
         poll: float, seconds between two looks for new versions; 0: never look again.
         grace: float, seconds that requests under way get when the server stops.
-        rest_timeout: float, seconds after which a REST request is given up (gRPC requests bring their own deadline).
-        max_message_bytes: int, size of a request, and of each of its tensors when unpacked.
+        rest_timeout: float, seconds after which a REST request that came in is given up (gRPC requests bring a deadline).
+        run_timeout: float, seconds after which a run is given up, whatever the deadlines of its requests.
+        max_message_bytes: int, size of a gRPC request, and of its tensors when unpacked.
+        max_rest_bytes: int, size of a REST request's body.
+        max_in_flight_bytes: int, of all requests under way on both ports, as they come or unpacked, whichever is more.
         tls_cert: str or None, PEM file of the server's certificate chain; with `tls_key` both ports speak TLS alone.
         tls_key: str or None, PEM file of its key.
         tls_client_ca: str or None, PEM file of the authority that clients' certificates must come from (mutual TLS).
@@ -75,7 +81,10 @@ class ServerSettings:
     poll: float = 2.0
     grace: float = 30.0
     rest_timeout: float = 60.0
+    run_timeout: float = RUN_TIMEOUT_S
     max_message_bytes: int = MAX_MESSAGE_MB * MEBIBYTE
+    max_rest_bytes: int = MAX_REST_MB * MEBIBYTE
+    max_in_flight_bytes: int = MAX_IN_FLIGHT_MB * MEBIBYTE
     tls_cert: Optional[str] = None
     tls_key: Optional[str] = None
     tls_client_ca: Optional[str] = None
@@ -83,6 +92,12 @@ class ServerSettings:
     def __post_init__(self):
         if not self.name or set(self.name) & set("/:"):
             raise ValueError(f"A model's name must be text without '/' and ':'. Received: {self.name!r}.")
+        if not self.run_timeout > 0:
+            raise ValueError(f"run_timeout must be positive. Received: {self.run_timeout}.")
+        if self.max_in_flight_bytes < max(self.max_message_bytes, self.max_rest_bytes):
+            raise ValueError("--max-in-flight-mb must be at least --max-message-mb and --max-rest-mb: else the largest request "
+                             f"has never room. Received: {self.max_in_flight_bytes:,}, {self.max_message_bytes:,} and "
+                             f"{self.max_rest_bytes:,} bytes.")
         if bool(self.tls_cert) != bool(self.tls_key) or (self.tls_client_ca and not self.tls_cert):
             raise ValueError("TLS needs a certificate and its key; a client CA needs both. Received: "
                              f"cert {self.tls_cert}, key {self.tls_key}, client CA {self.tls_client_ca}.")
@@ -105,7 +120,7 @@ def read_batching(path, **overrides):
     if path is not None:
         try:
             with open(path, encoding="utf-8") as file:
-                parameters = text_format.Parse(file.read(), _parameters_message()())
+                parameters = text_format.Parse(file.read(), batching_parameters()())
         except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
             raise ValueError("A batching file must be text of TensorFlow Serving's BatchingParameters, such as "
                              f"`max_batch_size {{ value: 8 }}`. Received: {path} ({error}).") from None
@@ -121,8 +136,11 @@ def read_batching(path, **overrides):
     return Batching(**{**values, **given})
 
 
-def _parameters_message():
-    """The message class of BatchingParameters: tensorflow-serving-api does not ship it, so its fields are declared here."""
+def batching_parameters():
+    """The message class of BatchingParameters, without large batch splitting, which this server does not do.
+
+    tensorflow-serving-api does not ship it, so its fields are declared here.
+    """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="hund_tf/serving/batching_parameters.proto", package="hund_tf.serving",
                                               syntax="proto3", dependency=[wrappers_pb2.DESCRIPTOR.name])

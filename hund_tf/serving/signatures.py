@@ -67,12 +67,14 @@ class Signature(NamedTuple):
         return {name: feeds[name] if name in feeds else self.defaults[name] for name in self.inputs}
 
     def wanted(self, output_filter):
-        """Names of the outputs to send, sorted, all if none are named; raises INVALID_ARGUMENT for an unknown one."""
+        """Names of the outputs to send, sorted, all if none are named; INVALID_ARGUMENT for one unknown or named twice."""
         for name in output_filter:
             if name not in self.outputs:
                 raise invalid(f"Outputs of signature {self.name!r} must be of {_listed(self.outputs)}. "
                               f"Received: {name[:100]!r}.")
-        return tuple(sorted(set(output_filter))) or tuple(sorted(self.outputs))
+        if len(set(output_filter)) < len(output_filter):
+            raise invalid(f"Each output must be named once. Received: {sorted(output_filter)[:20]}.")
+        return tuple(sorted(output_filter)) or tuple(sorted(self.outputs))
 
 
 def from_definition(name, definition):

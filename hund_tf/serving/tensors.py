@@ -9,6 +9,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from hund_tf.serving.errors import invalid
 
 MAX_RANK = 32  # NumPy's
+MAX_VALUES = 2**20  # in a tensor's value field: they pass through the interpreter, which does nothing else meanwhile
 # Where a TensorProto keeps values of a type when not in `tensor_content`.
 _FIELDS = {
     types_pb2.DT_FLOAT: "float_val", types_pb2.DT_DOUBLE: "double_val", types_pb2.DT_INT32: "int_val",
@@ -41,14 +42,18 @@ def decode(proto, what, max_bytes):
     if field is None:
         raise invalid(f"{what} must be numbers, booleans or strings. Received: {type_name(proto.dtype)}.")
     shape, count = _shape(proto, what, max_bytes)
-    if proto.tensor_content:
-        return _from_content(proto, what, shape, count)
+    content = proto.tensor_content
+    if content:
+        return _from_content(proto.dtype, content, what, shape, count)
     strange = [name for name in _ALL_FIELDS if name != field and len(getattr(proto, name))]
     if strange:
         raise invalid(f"{what} of {type_name(proto.dtype)} must keep its values in {field}. Received: {', '.join(strange)}.")
     values = getattr(proto, field)
     per_value = 2 if proto.dtype in _PAIRS else 1
     given = len(values) // per_value
+    if given > MAX_VALUES:
+        raise invalid(f"{what} must have at most {MAX_VALUES:,} values in {field}; numbers beyond that belong in "
+                      f"tensor_content. Received: {given:,}.")
     if given > count or len(values) % per_value:
         raise invalid(f"{what} of shape {list(shape)} must have at most {count} values. Received: {given}.")
     flat = _from_values(proto.dtype, values, what)
@@ -59,6 +64,14 @@ def decode(proto, what, max_bytes):
         full[given:] = [last]  # a list: of bytes alone NumPy would cut zeros off the end
         flat = full
     return flat.reshape(shape)
+
+
+def declared_bytes(proto):
+    """How many bytes a `TensorProto` says that it has unpacked, at least; 0 where it cannot be unpacked at all."""
+    sizes = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.dtype not in _FIELDS or min(sizes, default=0) < 0:
+        return 0
+    return math.prod(sizes) * _item_bytes(proto.dtype)
 
 
 def encode(array, dtype):
@@ -87,23 +100,22 @@ def _shape(proto, what, max_bytes):
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if len(shape) > MAX_RANK or min(shape, default=0) < 0:
         raise invalid(f"{what} must have at most {MAX_RANK} dimensions, none negative. Received: {list(shape[:MAX_RANK + 1])}.")
-    item = 8 if proto.dtype == types_pb2.DT_STRING else _numpy(proto.dtype).itemsize  # a string is a pointer at least
-    if math.prod(max(size, 1) for size in shape) * item > max_bytes:
+    if math.prod(max(size, 1) for size in shape) * _item_bytes(proto.dtype) > max_bytes:
         raise invalid(f"{what} must have at most {max_bytes:,} bytes unpacked. Received: {type_name(proto.dtype)} of shape "
                       f"{list(shape)}.")
     return shape, math.prod(shape)
 
 
-def _from_content(proto, what, shape, count):
-    if proto.dtype == types_pb2.DT_STRING:
+def _from_content(kind, content, what, shape, count):
+    if kind == types_pb2.DT_STRING:
         raise invalid(f"{what} of strings must keep them in string_val. Received: tensor_content.")
-    dtype = _numpy(proto.dtype)
-    if len(proto.tensor_content) != count * dtype.itemsize:
-        raise invalid(f"{what} of {type_name(proto.dtype)} and shape {list(shape)} must have {count * dtype.itemsize} bytes of "
-                      f"content. Received: {len(proto.tensor_content)}.")
-    if proto.dtype == types_pb2.DT_BOOL:  # any byte but 0 and 1 would be an impossible boolean
-        return (np.frombuffer(proto.tensor_content, np.uint8) != 0).reshape(shape)
-    return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    dtype = _numpy(kind)
+    if len(content) != count * dtype.itemsize:
+        raise invalid(f"{what} of {type_name(kind)} and shape {list(shape)} must have {count * dtype.itemsize} bytes of "
+                      f"content. Received: {len(content)}.")
+    if kind == types_pb2.DT_BOOL:  # any byte but 0 and 1 would be an impossible boolean
+        return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 def _from_values(dtype, values, what):
@@ -126,6 +138,10 @@ def _from_values(dtype, values, what):
 
 def _zero(dtype):
     return b"" if dtype == types_pb2.DT_STRING else 0
+
+
+def _item_bytes(dtype):
+    return 8 if dtype == types_pb2.DT_STRING else _numpy(dtype).itemsize  # a string is a pointer at least
 
 
 def _numpy(dtype):

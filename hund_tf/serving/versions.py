@@ -46,7 +46,12 @@ class Versions:
         self._path = path
         self._failed = {}  # version -> what its folder held when it could not be loaded
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._retiring, self.loading = set(), False
+        self._retiring, self._load_under_way = set(), None
+
+    @property
+    def loading(self):
+        """Whether a version is being loaded; nothing can stop its thread."""
+        return self._load_under_way is not None and not self._load_under_way.done()
 
     def find(self, name, version=None, label=""):
         """The `Servable` of a request; NOT_FOUND where there is none, UNAVAILABLE while the first one loads."""
@@ -94,8 +99,8 @@ class Versions:
                 _LOG.exception("the look at %s failed", self._path)
 
     async def close(self):
-        """Frees the version that serves once nobody uses it; waits for no one."""
-        if self.current is not None and not self.current.users.count:
+        """Frees the version that serves unless somebody uses it; waits for no one, nor for a load that goes on."""
+        if self.current is not None and not self.current.users.count and not self.loading:
             await self._on_thread(self.current.close)
         self.current = None
         self._loader.shutdown(wait=False)
@@ -110,9 +115,9 @@ class Versions:
     async def _load(self, folder, version):
         _LOG.info("version %d: loading %s", version, folder)
         self.states[version] = VersionState(LOADING)
-        self.loading = True
+        self._load_under_way = self._loader.submit(_load_and_warm, folder, version)
         try:
-            servable, said = await self._on_thread(_load_and_warm, folder, version)
+            servable, said = await asyncio.wrap_future(self._load_under_way)
         except Exception as error:  # whatever a broken folder brings about, the old version serves on
             code = getattr(error, "code", grpc.StatusCode.UNKNOWN)
             message = f"{type(error).__name__}: {error}" if not isinstance(error, errors.RequestError) else f"warm-up: {error}"
@@ -120,8 +125,6 @@ class Versions:
                                                 message[:errors.MAX_MESSAGE])
             _LOG.error("version %d cannot be loaded and is left out: %s", version, message)
             return None
-        finally:
-            self.loading = False
         _LOG.info("version %d: %s", version, said)
         return servable
 
@@ -191,9 +194,18 @@ def _load_and_warm(folder, version):
         servable.close()
         raise
     clock.lap("warm-up")
+    _settle()
     return servable, f"loaded in {clock.laps['load']:.1f} s, {count} warm-up requests in {clock.laps['warm-up']:.1f} s"
 
 
 def _free(servable):
     servable.close()
-    gc.collect()  # graphs are rings of references
+    _settle()  # graphs are rings of references
+
+
+def _settle():
+    """Collects what is garbage now, and keeps the collector, during which no thread runs, from what is left: TensorFlow's
+    objects are so many that a look at all of them takes far longer than to parse the request that brought it about."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -123,6 +123,13 @@ def rest_url(address):
     return address.rest
 
 
+@pytest.fixture
+def ours_only(address):
+    """For what TensorFlow Serving does otherwise."""
+    if not address.ours:
+        pytest.skip("TensorFlow Serving does this otherwise: docs/serving.md, where it differs")
+
+
 @pytest.fixture(scope="session")
 def server_certificates(tmp_path_factory):
     """Self-signed pairs `server.pem`, `server.key`, `client.pem`, `client.key` in a folder."""
@@ -132,6 +139,14 @@ def server_certificates(tmp_path_factory):
                         "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost", "-keyout",
                         folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def batch_export(tmp_path_factory):
+    """Folder of a version of the export that stands in for ours in serving/batch."""
+    from tests.serving import batch_stand_in
+
+    return batch_stand_in.save(tmp_path_factory.mktemp("batch_export") / "hund" / "1")
 
 
 def _start(stack, loop, model, input_checks, load, **changes):

@@ -1,8 +1,11 @@
-"""A SavedModel of a few sums, with every kind of signature that a server must know; it loads in a blink."""
+"""A SavedModel of a few sums, with every kind of signature that a server must know; it loads in a blink.
+
+`python -m tests.serving.small_model DIR` writes DIR/1, for another server than ours.
+"""
 
 import os
+import sys
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -69,14 +72,21 @@ def save(base, version):
     return path
 
 
-def write_warmup(path, x, signature="serving_default"):
-    """Writes a warm-up request with the array `x` beside a saved version."""
+def write_warmup(path, signature="serving_default", **inputs):
+    """Writes a warm-up request with these arrays beside a saved version."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     log = prediction_log_pb2.PredictionLog()
     request = log.predict_log.request
     request.model_spec.name, request.model_spec.signature_name = "any", signature
-    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.asarray(x, np.float32)))
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     os.makedirs(os.path.join(path, "assets.extra"), exist_ok=True)
     with tf.io.TFRecordWriter(os.path.join(path, "assets.extra", "tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("The folder must be named: python -m tests.serving.small_model DIR")
+    print(save(sys.argv[1], 1))

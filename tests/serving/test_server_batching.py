@@ -153,6 +153,26 @@ def test_a_run_ends_at_its_deadline(ask):
     np.testing.assert_allclose(caller.predict("one", x=np.ones(3, np.float32))["y"], 2)
 
 
+@pytest.mark.parametrize("signature, steps", [("slow", FOR_EVER), ("slow_rows", np.array([FOR_EVER]))])
+def test_a_run_that_nobody_waits_for_ends_in_time(serve, monkeypatch, signature, steps):
+    """No session can be told to stop a run; only its time is limited. What was merged is not tried again one by one."""
+    running = serve(batching=Batching(num_batch_threads=1, batch_timeout_micros=200_000), run_timeout=1)
+    servable, runs = running.server.versions.current, []
+    run = servable.run
+    monkeypatch.setattr(servable, "run", lambda signature, *rest: runs.append(signature.name) or run(signature, *rest))
+    caller = Caller(running.address)
+    calls = [caller.start(signature, timeout=None, steps=steps) for _ in range(2)]
+    wait_until(lambda: running.server.busy, "the run goes")
+    calls[0].cancel()
+    caller.predict("one", x=np.ones(3, np.float32), timeout=10)
+    if signature == "slow_rows":
+        assert calls[1].code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert calls[1].details() == "A run must take at most 1 s (--run-timeout). Received: a longer one."
+        assert runs == ["slow_rows", "one"]
+    calls[1].cancel()
+    caller.channel.close()
+
+
 def test_rest_requests_are_given_up(serve):
     running = serve(rest_timeout=0.2)
     status, answer = http(f"{running.rest}/v1/models/hund:predict", {"inputs": int(FOR_EVER), "signature_name": "slow"})

@@ -81,8 +81,9 @@ def test_unknown_and_missing_inputs(caller, address):
         assert said == "Signature 'serving_default' needs the inputs 'x'. Received: none."
 
 
-def test_unknown_output(caller):
+def test_unknown_and_doubled_outputs(caller):
     assert "strange" in fails(caller, INVALID, outputs=["strange"], x=floats(1, 3))
+    assert "total" in fails(caller, INVALID, outputs=["total", "total"], x=floats(1, 3))
 
 
 @pytest.mark.parametrize("x", [np.zeros([1, 3], np.int32), np.zeros([1, 4], np.float32), np.zeros([3], np.float32),
@@ -139,11 +140,10 @@ def test_status(caller):
     assert failure.value.code() == NOT_FOUND
 
 
-def test_calls_that_are_not_served(caller, address):
+@pytest.mark.usefixtures("ours_only")
+def test_calls_that_are_not_served(caller):
     from tensorflow_serving.apis import model_management_pb2
 
-    if not address.ours:
-        pytest.skip("TensorFlow Serving can reload its configuration")
     with pytest.raises(grpc.RpcError) as failure:
         caller.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), timeout=TIMEOUT)
     assert failure.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -32,8 +32,30 @@ def test_columns(rest_url):
 
 
 def test_signatures_without_a_batch_take_columns(rest_url):
-    assert predict(rest_url, {"inputs": {"x": [1, 2, 3]}}, "one") == (200, {"outputs": [2, 4, 6]})
     assert predict(rest_url, {"inputs": {"x": [1, 2, 3], "factor": 3, "plus": 1}}, "one") == (200, {"outputs": [4, 7, 10]})
+
+
+@pytest.mark.usefixtures("ours_only")
+def test_inputs_with_defaults_may_be_left_out(rest_url):
+    assert predict(rest_url, {"inputs": {"x": [1, 2, 3]}}, "one") == (200, {"outputs": [2, 4, 6]})
+    assert predict(rest_url, {"inputs": [1, 2, 3]}, "one") == (200, {"outputs": [2, 4, 6]})
+
+
+def test_keys_that_mean_nothing_are_passed_over(rest_url):
+    assert predict(rest_url, {"instances": [4, 9], "strange": {"b64": 1}}, "roots") == (200, {"predictions": [2, 3]})
+
+
+@pytest.mark.usefixtures("ours_only")
+def test_outputs_can_be_picked(rest_url):
+    body = {"instances": [[1, 2, 3]], "output_filter": ["total"]}
+    assert predict(rest_url, body) == (200, {"predictions": [{"total": 6}]})
+    assert predict(rest_url, {**body, "output_filter": ["total", "total"]})[0] == 400
+    assert predict(rest_url, {**body, "output_filter": "total"})[0] == 400
+
+
+@pytest.mark.usefixtures("ours_only")
+def test_names_that_are_no_inputs_are_refused(rest_url):
+    assert predict(rest_url, {"inputs": {"x": [[1, 2, 3]], "z": 1}})[0] == 400
 
 
 def test_bytes(rest_url):
@@ -45,7 +67,8 @@ def test_bytes(rest_url):
     assert predict(rest_url, {"instances": [{"b64": data}]}, "texts")[1]["predictions"][0]["length"] == 2
 
 
-def test_names_that_end_in_bytes_are_base64(rest_url):
+@pytest.mark.usefixtures("ours_only")
+def test_signatures_without_inputs(rest_url):
     assert predict(rest_url, {"inputs": {}}, "constants") == (200, {"outputs": {
         "names": ["left", "right"], "version": 1, "one_bytes": {"b64": "/wA="}}})
 
@@ -59,10 +82,15 @@ def test_names_that_end_in_bytes_are_base64(rest_url):
     b'{"instances": [1], "signature_name": "nothing"}', b'{"inputs": {"steps": 1.5}, "signature_name": "slow"}',
     b'{"inputs": {"steps": 99999999999}, "signature_name": "slow"}', b'{"inputs": {"text": [1]}, "signature_name": "texts"}',
     b'{"inputs": {"text": [{"b64": "?"}]}, "signature_name": "texts"}', b'{"instances": [-1], "signature_name": "roots"}',
-    b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"instances": ' + b"[" * 40 + b"1" + b"]" * 40 + b"}"])
+    b'{"instances": ' + b"[" * 40 + b"1" + b"]" * 40 + b"}"])
 def test_bad_bodies(rest_url, body):
     status, answer = http(f"{rest_url}/v1/models/hund:predict", body)
     assert status in (400, 404 if b"nothing" in body else 400) and isinstance(answer["error"], str) and answer["error"]
+
+
+@pytest.mark.usefixtures("ours_only")
+def test_lists_in_lists_without_end(rest_url):
+    assert http(f"{rest_url}/v1/models/hund:predict", b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")[0] == 400
 
 
 def test_unknown_places(rest_url, address):
@@ -96,6 +124,10 @@ def test_numbers_come_back_as_they_went(rest_url):
     np.testing.assert_allclose(answer["outputs"]["y"], x, rtol=1e-6)
     status, answer = http(f"{rest_url}/v1/models/hund:predict", b'{"instances": [[NaN, Infinity, 1]]}')
     assert status == 200 and np.isnan(answer["predictions"][0]["y"][0]) and np.isinf(answer["predictions"][0]["y"][1])
+
+
+def test_numbers_have_no_more_digits_than_they_need(rest_url):
+    assert predict(rest_url, {"inputs": {"x": [[0.2, 288.5, 1e-7]]}})[1]["outputs"]["y"] == [[0.2, 288.5, 1e-7]]
 
 
 def test_compressed_body(rest_url):

@@ -1,9 +1,13 @@
 """Versions of our server: a new one takes over without a lost request, a broken one does not."""
 
+import asyncio
+import gc
 import os
 import re
 import shutil
 import threading
+import time
+import weakref
 
 import grpc
 import numpy as np
@@ -101,7 +105,7 @@ def test_version_that_disappears_gives_way_to_the_one_before(serve, saved_versio
 
 
 def test_warm_up_runs_before_a_version_serves(serve, base, caplog):
-    small_model.write_warmup(base / "1", np.ones([2, 3]))
+    small_model.write_warmup(base / "1", x=np.ones([2, 3], np.float32))
     with caplog.at_level("INFO", "hund_tf.serving"):
         serve(model=base)
     assert re.search(r"version 1: loaded in \d+\.\d s, 1 warm-up requests in \d+\.\d s", caplog.text)
@@ -110,7 +114,7 @@ def test_warm_up_runs_before_a_version_serves(serve, base, caplog):
 @pytest.mark.parametrize("x, signature, words", [(np.ones([2, 4]), "serving_default", "warm-up: Input 'x'"),
                                                  (np.ones([2, 3]), "nothing", "warm-up: A signature must be of")])
 def test_version_whose_warm_up_fails_does_not_serve(running, asking, saved_versions, base, x, signature, words):
-    small_model.write_warmup(shutil.copytree(saved_versions / "2", base.parent / "incoming"), x, signature)
+    small_model.write_warmup(shutil.copytree(saved_versions / "2", base.parent / "incoming"), signature, x=np.float32(x))
     os.replace(base.parent / "incoming", base / "2")
     wait_until(lambda: asking.states().get(2, ("",))[0] == "END", "version 2 is told as broken")
     assert words in asking.states()[2][1].error_message and asking.version() == 1
@@ -126,6 +130,39 @@ def test_warm_up_file_that_is_none(serve, base, content, words):
     running = serve(model=base, load=False)
     with pytest.raises(ValueError, match=words):
         running.call(running.server.load())
+
+
+def test_the_end_does_not_wait_for_a_load(serve, saved_versions, base):
+    running = serve(model=base, poll=POLL_S)
+    hidden = shutil.copytree(saved_versions / "2", base.parent / "incoming")
+    small_model.write_warmup(hidden, "slow", steps=np.int32(3000))  # seconds
+    os.replace(hidden, base / "2")
+    wait_until(lambda: running.server.versions.loading, "version 2 is being loaded")
+    start = time.monotonic()
+    running.call(running.server.stop())
+    took = time.monotonic() - start
+    assert running.server.busy, f"the load must last longer than the end, which took {took}"
+    wait_until(lambda: not running.server.busy, "the load has ended")
+
+
+def test_the_end_does_not_wait_for_the_first_load(serve, base):
+    small_model.write_warmup(base / "1", "slow", steps=np.int32(3000))
+    running = serve(model=base, load=False)
+    loading = asyncio.run_coroutine_threadsafe(running.server.load(), running.loop)
+    wait_until(lambda: running.server.versions.loading, "version 1 is being loaded")
+    running.call(running.server.stop())
+    assert running.server.busy
+    loading.cancel()
+    assert running.server.busy  # who waited for the load is gone, its thread goes on
+    wait_until(lambda: not running.server.busy, "the load has ended")
+
+
+def test_collector_passes_over_what_is_loaded_until_it_goes(serve, saved_versions, base):
+    running = serve(model=base, poll=POLL_S)
+    session = weakref.ref(running.server.versions.current._session.graph)
+    assert gc.get_freeze_count() > 100_000  # TensorFlow's own
+    publish(saved_versions, base, 2)
+    wait_until(lambda: session() is None, "version 1 is freed")
 
 
 def test_folder_without_a_model(serve, tmp_path):
