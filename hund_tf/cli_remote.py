@@ -149,7 +149,7 @@ def connect(options):
             except HundServerError as error:
                 if not (isinstance(error, TimeoutError) or policy.covers(error.code, error.message)):
                     raise
-                print(f"hund: --server is waited for, up to {timeout:g} s. Received: {error}", file=sys.stderr)
+                print(f"hund: --server is waited for, up to {timeout:g} s more. Received: {error}", file=sys.stderr)
         return RemoteModel(client)
     except (HundServerError, ValueError) as error:
         client.close()

@@ -19,7 +19,7 @@ examples:
   hund serve --model models/hund --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 
 exit code: 0 when told to stop, 2 if an argument cannot be used, 1 if something else failed."""
-MAX_PORT, MAX_MESSAGE_MB = 65_535, 2_000
+MAX_PORT, LARGEST_MB = 65_535, 2_000  # gRPC knows no message of 2 GiB
 
 
 def add_serve(commands):
@@ -51,9 +51,9 @@ def add_serve(commands):
         help="when a REST request is given up (default: %(default)g)")
     add("--run-timeout", type=cli_values.between(0, 1e6), default=600.0, metavar="SECONDS",
         help="when a run is given up; one whose client went cannot be stopped sooner (default: %(default)g)")
-    add("--max-message-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=300, metavar="N",
+    add("--max-message-mb", type=cli_values.count(1, LARGEST_MB), default=300, metavar="N",
         help="size of a gRPC request at most, MiB (default: %(default)s, the raw pixels of 100 megapixels)")
-    add("--max-rest-mb", type=cli_values.count(1, MAX_MESSAGE_MB), default=32, metavar="N",
+    add("--max-rest-mb", type=cli_values.count(1, LARGEST_MB), default=32, metavar="N",
         help="size of a REST request at most, MiB (default: %(default)s)")
     add("--max-in-flight-mb", type=cli_values.count(1), default=1024, metavar="N",
         help="size of all requests that wait or run, on both ports, MiB; more are refused (default: %(default)s)")

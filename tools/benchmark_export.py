@@ -75,8 +75,8 @@ def check_same(ours, whole):
     """
     apart = float(np.max(np.abs(ours() - whole())))
     if not apart <= _SAME_M:
-        raise RuntimeError(f"The export must be one of the preset that it is measured beside: the same vertices to {_SAME_M} m. "
-                           f"Received: {apart:.2g} m.")
+        raise RuntimeError("The export must be one of the preset that it is measured beside: the same vertices to "
+                           f"{_SAME_M} m. Received: {apart:.2g} m.")
 
 
 class Whole(tf.keras.Model):
@@ -98,7 +98,8 @@ class Whole(tf.keras.Model):
 
 def _crops(servable, batch):
     """Function that asks the export for so many crops, and the same crops and intrinsics as tensors."""
-    inputs = {name: np.repeat(values, batch, 0) for name, values in saved_model.warmup_inputs()["reconstruct_crops"].items()}
+    one = saved_model.warmup_inputs()["reconstruct_crops"]
+    inputs = {name: np.repeat(values, batch, 0) for name, values in one.items()}
     return _asked(servable, "reconstruct_crops", inputs), tuple(map(tf.constant, inputs.values()))
 
 

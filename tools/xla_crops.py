@@ -1,7 +1,7 @@
 """`reconstruct_crops` as one XLA program a batch, for a GPU whose machine has JAX but not the TensorFlow of this package.
 
-    python tools/xla_crops.py write xla [--preset person] [--batch 1,8,32]     # here: programs, weights, CPU's answer
-    python tools/xla_crops.py run xla [--repeats 20]                           # there: needs NumPy and JAX alone
+    python tools/xla_crops.py write xla [--preset person] [--batch 1,8,32] [--no-tf32]   # here: programs, weights, CPU's answer
+    python tools/xla_crops.py run xla [--repeats 20]                                     # there: needs NumPy and JAX alone
 
 `run` says how long a batch takes, alone and with its way to the device and back, and how far each output is from the CPU's.
 """
@@ -25,7 +25,8 @@ def main(arguments=None):
     add.add_argument("folder")
     add.add_argument("--preset", default="person", help="name or folder (default: %(default)s)")
     add.add_argument("--batch", default="1,8,32", type=_counts, help="crops of each program (default: %(default)s)")
-    add.set_defaults(run=lambda options: write(options.folder, options.preset, options.batch))
+    add.add_argument("--no-tf32", action="store_true", help="products in float32 on GPUs, too")
+    add.set_defaults(run=lambda options: write(options.folder, options.preset, options.batch, not options.no_tf32))
     add = commands.add_parser("run")
     add.add_argument("folder")
     add.add_argument("--repeats", type=int, default=20)
@@ -34,11 +35,14 @@ def main(arguments=None):
     options.run(options)
 
 
-def write(folder, preset, batches):
+def write(folder, preset, batches, tf32):
     """Writes the programs, the weights that they take as arguments, one crop, and what the CPU answers to it."""
+    import tensorflow as tf
+
     import hund_tf
     from hund_tf.export import saved_model, signatures
 
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
     os.makedirs(folder, exist_ok=True)
     served = signatures.ServedReconstructor(hund_tf.load_preset(preset), {})
     inputs = saved_model.warmup_inputs()["reconstruct_crops"]
@@ -86,7 +90,8 @@ def run(folder, repeats):
     expected = np.load(os.path.join(folder, EXPECTED))
     crop, weights = np.load(os.path.join(folder, INPUTS)), np.load(os.path.join(folder, WEIGHTS))
     weights = [jax.device_put(weights[name], device) for name in weights.files]
-    programs = sorted(int(found[1]) for found in (re.fullmatch(r"crops_(\d+)\.hlo", name) for name in os.listdir(folder)) if found)
+    found = (re.fullmatch(r"crops_(\d+)\.hlo", name) for name in os.listdir(folder))
+    programs = sorted(int(one[1]) for one in found if one)
     print(f"`python tools/xla_crops.py {' '.join(sys.argv[1:])}` on {device.device_kind}, JAX {jax.__version__}")
     for batch in programs:
         with open(os.path.join(folder, f"crops_{batch}.hlo"), "rb") as file:
@@ -101,9 +106,9 @@ def run(folder, repeats):
             return jax.block_until_ready([shard[0] for shard in shards])
 
         there = [jax.device_put(array, device) for array in arrays]
-        found = dict(zip(sorted(expected.files), map(np.asarray, answer(there))))  # XLA's outputs are in the order of their names
+        found = dict(zip(sorted(expected.files), map(np.asarray, answer(there))))  # XLA gives outputs in the order of names
         alone = _median_ms(lambda: answer(there), repeats)
-        whole = _median_ms(lambda: [np.asarray(output) for output in answer([jax.device_put(a, device) for a in arrays])], repeats)
+        whole = _median_ms(lambda: list(map(np.asarray, answer([jax.device_put(array, device) for array in arrays]))), repeats)
         print(f"batch {batch}: {alone:.1f} ms, {1000 * batch / alone:.1f} people/s; with transfers {whole:.1f} ms, "
               f"{1000 * batch / whole:.1f} people/s; compiled in {seconds:.0f} s; from the CPU's at most: "
               + ", ".join(f"{name} {np.abs(found[name] - expected[name]).max():.2g}" for name in sorted(found)), flush=True)

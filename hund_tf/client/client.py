@@ -197,9 +197,9 @@ class AsyncHundClient(_Client):
     async def _send(self, call, seconds):
         _check_open(self._closed)
         if self._closing is None:  # not in __init__: these belong to the loop that runs
-            self._closing = asyncio.get_running_loop().create_future()
             self._channels = self._open(grpc.aio)
             self._calls = [channels.calls_of(channel) for channel in self._channels]
+            self._closing = asyncio.get_running_loop().create_future()
         tries = self._tries(seconds)
         while True:
             try:

@@ -60,7 +60,7 @@ def rows_of(signature, feeds, max_batch_size):
 
 
 def key_of(task, wanted):
-    """What requests must have in common to be merged, as in TensorFlow Serving: outputs asked for, and shapes but for the rows."""
+    """What requests must share to be merged, as in TensorFlow Serving: outputs asked for, and shapes but for the rows."""
     return None if task.rows is None else (wanted, tuple(array.shape[1:] for array in task.feeds.values()))
 
 

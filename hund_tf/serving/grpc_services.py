@@ -66,12 +66,11 @@ class PredictionService:
             async def read():
                 data = await self._intake.message(context)
                 room.enter_context(self._intake.room(len(data)))
-                request = await self._intake.parsed("grpc", _parsed, data)
-                unpacked = min(sum(map(tensors.declared_bytes, request.inputs.values())), self._max_bytes)
-                room.enter_context(self._intake.room(max(0, unpacked - len(data))))
-                return self._call(request, context.time_remaining())
+                request, unpacked = await self._intake.parsed("grpc", _parsed, data)
+                room.enter_context(self._intake.room(max(0, min(unpacked, self._max_bytes) - len(data))))
+                return self._call(request)
 
-            return await self._predictor.predict("grpc", read)
+            return await self._predictor.predict("grpc", read, context.time_remaining())
 
     @_answered
     async def GetModelMetadata(self, request, context):
@@ -79,7 +78,7 @@ class PredictionService:
             raise errors.invalid(f"metadata_field must be signature_def. Received: {list(request.metadata_field)[:5]}.")
         return metadata(self._versions, request.model_spec.name, *_version(request.model_spec))
 
-    def _call(self, request, seconds):
+    def _call(self, request):
         spec = request.model_spec
         name, version, label, signature_name = spec.name, *_version(spec), spec.signature_name
         requests = [request]
@@ -104,7 +103,7 @@ class PredictionService:
                 answer.outputs[key].CopyFrom(tensors.encode(array, signature.outputs[key].dtype))
             return answer
 
-        return Call(name, version, label, signature_name, seconds, unpack, pack)
+        return Call(name, version, label, signature_name, unpack, pack)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -183,10 +182,12 @@ async def _stream(handler, request, context):
 
 
 def _parsed(data):
+    """A Predict request, and how many bytes its tensors say that they have unpacked."""
     try:
-        return predict_pb2.PredictRequest.FromString(data)
+        request = predict_pb2.PredictRequest.FromString(data)
     except message.DecodeError:
         raise errors.invalid(_NO_MESSAGE) from None
+    return request, sum(map(tensors.declared_bytes, request.inputs.values()))
 
 
 def metadata(versions, name, version=None, label=""):

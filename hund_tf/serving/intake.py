@@ -1,4 +1,4 @@
-"""Requests on their way in: their bytes are bounded over both ports, few are read and one of a port is parsed at a time."""
+"""Requests on their way in: the bytes of those that are here are bounded over both ports, and a port parses one at a time."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ import grpc
 
 from hund_tf.serving import errors
 
-READERS = 4  # gRPC messages read at one time: gRPC tells no size before it has a whole message
+READERS = 4  # gRPC messages read at first: gRPC tells no size before it has a whole message
 SMALL = 2**15  # bytes that are parsed in a few milliseconds at most; they need not wait behind large ones
 TURN_S = 1.0  # who takes longer to send lets the next one in, so that slow clients hold up nobody
 

@@ -61,7 +61,7 @@ def parse(body):
         raise invalid(f"A JSON body must have at most {MAX_VALUES:,} values, counted by its commas and opening brackets; a "
                       f"photo goes as b64, a large tensor by gRPC. Received: {values:,}.")
     try:
-        request = json.loads(body, parse_int=_whole, parse_float=_fraction)
+        request = _loads(body)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise invalid(f"The body must be JSON. Received: {type(error).__name__} ({str(error)[:200]}).") from None
     if not isinstance(request, dict) or ("instances" in request) == ("inputs" in request):
@@ -72,6 +72,10 @@ def parse(body):
             isinstance(name, str) for name in names):
         raise invalid("signature_name must be text and output_filter a list of texts. Received: something else.")
     return Body(request)
+
+
+def _loads(body):
+    return json.loads(body, parse_int=_whole, parse_float=_fraction)
 
 
 # In place of `int` and `float`: between two functions written in Python, other threads can have the interpreter.

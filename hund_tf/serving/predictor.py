@@ -18,17 +18,15 @@ class Call(NamedTuple):
 
     Attributes:
         name, version, label, signature: of the model that it names.
-        seconds: float or None, left for it.
         unpack: function of a `Signature`, gives `(feeds, output_filter)`: arrays by input, names of outputs. Called once, on a
-            thread, as is
-        pack: function `(servable, signature, outputs)`, gives the answer.
+            thread.
+        pack: function `(servable, signature, outputs)`, gives the answer. Called on a thread.
     """
 
     name: str
     version: Optional[int]
     label: str
     signature: str
-    seconds: Optional[float]
     unpack: Callable
     pack: Callable
 
@@ -49,12 +47,13 @@ class Predictor:
         self._under_way, self._draining = Users(), False
         self._unpackers = ThreadPoolExecutor(_UNPACKERS, thread_name_prefix="unpack")
 
-    async def predict(self, api, read):
+    async def predict(self, api, read, seconds):
         """Answers a request, which is under way from now on, though not yet here.
 
         Args:
             api: str, by which protocol it comes: "grpc" or "rest".
             read: async function without arguments, waits for the request and gives its `Call`.
+            seconds: float or None, left for it.
 
         Returns:
             What the call's `pack` gives.
@@ -63,7 +62,7 @@ class Predictor:
             RequestError: whatever is wrong.
         """
         with self._under_way.one_more():
-            return await self._predict(api, read)
+            return await self._predict(api, read, seconds)
 
     async def drain(self):
         """Refuses requests from now on and waits until none is under way."""
@@ -75,16 +74,15 @@ class Predictor:
     def close(self):
         self._unpackers.shutdown(wait=False)
 
-    async def _predict(self, api, read):
+    async def _predict(self, api, read, seconds):
         start = time.perf_counter()
         loop = asyncio.get_running_loop()
-        known, status, call, deadline = "", "UNKNOWN", None, None
+        known, status = "", "UNKNOWN"
+        deadline = loop.time() + seconds if seconds is not None and seconds <= _LONGEST_S else None
         try:
             if self._draining:
                 raise errors.unavailable("The server stops.")
             call = await read()
-            if call.seconds is not None and call.seconds <= _LONGEST_S:
-                deadline = loop.time() + call.seconds
             servable = self._versions.find(call.name, call.version, call.label)
             with servable.users.one_more():  # it is not unloaded before the answer is packed
                 signature = servable.signature(call.signature)
@@ -99,7 +97,7 @@ class Predictor:
             status = error.code.name
             raise
         except asyncio.CancelledError:  # the client is gone, of its own will or because its deadline passed
-            late = deadline is not None and loop.time() >= deadline - _CLOCKS_DIFFER * call.seconds
+            late = deadline is not None and loop.time() >= deadline - _CLOCKS_DIFFER * seconds
             status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
             raise
         finally:

@@ -1,5 +1,6 @@
 """TensorFlow Serving's REST API and the metrics, as an aiohttp application."""
 
+import asyncio
 import contextlib
 import logging
 
@@ -37,11 +38,11 @@ def application(predictor, versions, intake, counters, settings):
                 name, version, label = _model(request)
                 versions.find(name, version, label)  # before the body is read
                 room.enter_context(intake.room(_size(request, settings.max_rest_bytes)))
-                parsed = await intake.parsed("rest", json_tensors.parse, await _body(request))
-                return Call(name, version, label, parsed.signature, settings.rest_timeout, parsed.unpack,
+                parsed = await intake.parsed("rest", json_tensors.parse, await _body(request, settings.rest_timeout))
+                return Call(name, version, label, parsed.signature, parsed.unpack,
                             lambda _, signature, outputs: json_tensors.pack(parsed.by_row, signature, outputs))
 
-            answer = await predictor.predict("rest", read)
+            answer = await predictor.predict("rest", read, settings.rest_timeout)
         return web.Response(body=answer, content_type="application/json")
 
     async def metadata(request):
@@ -90,9 +91,12 @@ def _size(request, limit):
     return request.content_length
 
 
-async def _body(request):
+async def _body(request, seconds):
     try:
-        return await request.read()
+        return await asyncio.wait_for(request.read(), seconds)
+    except asyncio.TimeoutError:
+        raise errors.deadline_exceeded(f"A request must be here within {seconds:g} s (--rest-timeout). Received: a part."
+                                       ) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request.client_max_size, "more") from None
     except (web.RequestPayloadError, http_exceptions.BadHttpMessage) as error:

@@ -79,7 +79,7 @@ class Server:
         await self._grpc.start()
         application = rest.application(self._predictor, self.versions, self._intake, self.metrics, self.settings)
         self._rest = web.AppRunner(application, access_log=None, handler_cancellation=True,
-                                   shutdown_timeout=min(grpc_services.LAST_WORDS_S, self.settings.grace))
+                                   shutdown_timeout=grpc_services.LAST_WORDS_S)
         await self._rest.setup()
         try:
             site = web.TCPSite(self._rest, self.settings.host, self.settings.rest_port, ssl_context=context)
@@ -178,6 +178,8 @@ async def run(settings, input_checks=(), on_ready=None):
     await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
     for task in (loading, hurry):
         task.cancel()
+    if draining.done():
+        draining.result()
     return draining.done() and not server.busy
 
 

@@ -62,11 +62,12 @@ class ServerSettings:
         batching: `Batching`.
         poll: float, seconds between two looks for new versions; 0: never look again.
         grace: float, seconds that requests under way get when the server stops.
-        rest_timeout: float, seconds after which a REST request that came in is given up (gRPC requests bring a deadline).
+        rest_timeout: float, seconds after which a REST request is given up, here or on its way; gRPC requests bring their own.
         run_timeout: float, seconds after which a run is given up, whatever the deadlines of its requests.
         max_message_bytes: int, size of a gRPC request, and of its tensors when unpacked.
         max_rest_bytes: int, size of a REST request's body.
-        max_in_flight_bytes: int, of all requests under way on both ports, as they come or unpacked, whichever is more.
+        max_in_flight_bytes: int, of all requests under way on both ports, as they come or (by gRPC) unpacked, whichever is
+            more; not of those whose client went while they ran.
         tls_cert: str or None, PEM file of the server's certificate chain; with `tls_key` both ports speak TLS alone.
         tls_key: str or None, PEM file of its key.
         tls_client_ca: str or None, PEM file of the authority that clients' certificates must come from (mutual TLS).

@@ -68,8 +68,10 @@ def decode(proto, what, max_bytes):
 
 def declared_bytes(proto):
     """How many bytes a `TensorProto` says that it has unpacked, at least; 0 where it cannot be unpacked at all."""
+    if proto.dtype not in _FIELDS or len(proto.tensor_shape.dim) > MAX_RANK:  # a product of many takes long
+        return 0
     sizes = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.dtype not in _FIELDS or min(sizes, default=0) < 0:
+    if min(sizes, default=0) < 0:
         return 0
     return math.prod(sizes) * _item_bytes(proto.dtype)
 

@@ -32,6 +32,8 @@ class VersionState(NamedTuple):
 class Versions:
     """The versions of one model; made and used on one event loop.
 
+    A load ends with `gc.freeze`, which holds for the whole process: see `_settle`.
+
     Args:
         name: str, the model's.
         path: str, folder BASE of BASE/<version>/saved_model.pb, or that of one SavedModel.

@@ -95,7 +95,7 @@ class ShardHandler(ModelHandler):
     """Runs a SavedModel on the records of whole shards; Beam loads it once a process.
 
     An example is the JSON of a `plan.Shard`, so that a shard stays together and can be written at once. Its records are read
-    here, `batch_size` at a time, so that no more of them are in memory. When the model refuses a batch, or has no memory for it,
+    here, `batch_size` at a time, so that no more of them are in memory. When the model refuses a batch or has no memory for it,
     its members run one by one; those that it refuses again become dead letters. Whatever else fails is raised and leaves the
     shard undone, as no fault of its records.
 

@@ -57,13 +57,15 @@ def write(result, output, columns, format="parquet", meshes=False):
 
 
 def finished(output):
-    """What the finished shards of an output folder hold: dict, counts by shard name. A mark that is no JSON marks nothing."""
+    """What the finished shards of an output folder hold: dict, counts by shard name. A mark without counts marks nothing."""
     marks = {}
     for path, _ in storage.inside(storage.join(output, DONE)):
         if path.endswith(".json"):
             content = storage.read(path)
             with contextlib.suppress(ValueError):
-                marks[os.path.basename(path)[:-len(".json")]] = json.loads(content)
+                counts = json.loads(content)
+                if isinstance(counts, dict):
+                    marks[os.path.basename(path)[:-len(".json")]] = counts
     return marks
 
 
@@ -82,15 +84,15 @@ def schema(columns):
 
 
 def _write_scenes(result, folder):
-    paths = set()
+    names = set()
     for i, one in enumerate(result.results):
         if one.number:
             path = storage.join(folder, f"{i:05d}-{_stem(one.name)}-{one.frame}.glb")
             scene = [(vertices, result.faces) for vertices in one.outputs[model.VERTICES]]
             storage.write_whole(path, lambda temporary, scene=scene: mesh_export.export_scene(temporary, scene))
-            paths.add(path)
+            names.add(os.path.basename(path))
     for path, _ in storage.inside(folder):
-        if path not in paths:
+        if os.path.basename(path) not in names:
             storage.remove(path)  # of a try that was killed
 
 

@@ -20,9 +20,11 @@ def main(folder, photo, out):
         encoded = file.read()
     image = tf.io.decode_jpeg(encoded, 3, dct_method="INTEGER_ACCURATE")
     unknown = tf.constant([-1.0] * 4)
+    photos = tf.constant([encoded, tf.io.encode_png(image[:300]).numpy()])
     answers = {
-        "serving_default": signatures["serving_default"](image_bytes=tf.constant([encoded, tf.io.encode_png(image[:300]).numpy()])),
-        "reconstruct": signatures["reconstruct"](image=image, intrinsics=unknown, max_people=tf.constant(2), num_stages=tf.constant(3)),
+        "serving_default": signatures["serving_default"](image_bytes=photos),
+        "reconstruct": signatures["reconstruct"](image=image, intrinsics=unknown, max_people=tf.constant(2),
+                                                 num_stages=tf.constant(3)),
         "describe": signatures["describe"]()}
     np.savez(out, image=image, **{
         f"{name}/{key}": _plain(value) for name, answer in answers.items() for key, value in answer.items()})

@@ -18,7 +18,8 @@ HOST_ALONE = {"DecodeJpeg", "DecodePng", "DecodeRaw", "ExtractJpegShape", "Strin
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.system() != "Linux" or not tf.test.is_built_with_cuda(), reason="this TensorFlow has no GPU kernels")
+@pytest.mark.skipif(platform.system() != "Linux" or not tf.test.is_built_with_cuda(),
+                    reason="this TensorFlow has no GPU kernels")
 def test_operations_run_on_gpus_and_are_tied_to_no_device(person_export):
     model = saved_model_pb2.SavedModel()
     with open(os.path.join(person_export, "saved_model.pb"), "rb") as file:

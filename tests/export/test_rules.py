@@ -53,7 +53,8 @@ def test_sizes_that_pass(checked, height, width):
     assert [int(side) for side in checked("size_of_photo", height, width)] == [height, width]
 
 
-@pytest.mark.parametrize("height, width", [(0, 0), (15, 16), (16, 16_385), (10_001, 6_500), (10_000, 10_000), (2**32 - 1, 2**32 - 1), (-1, -1)])
+@pytest.mark.parametrize("height, width", [
+    (0, 0), (15, 16), (16, 16_385), (10_001, 6_500), (10_000, 10_000), (2**32 - 1, 2**32 - 1), (-1, -1)])
 def test_sizes_that_do_not(checked, height, width):
     with refused("A photo must have sides of 16 to 16,384 pixels and at most 65 megapixels") as failure:
         checked("size_of_photo", height, width)

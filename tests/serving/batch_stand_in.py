@@ -15,8 +15,8 @@ TETRAHEDRON = [[0.0, -0.8, 3.0], [0.4, 0.8, 3.0], [-0.4, 0.8, 3.0], [0.0, 0.5, 3
 
 
 class StandIn(tf.Module):
-    """Finds red // 50 people, three at most, in a photo whose pixels are all alike; `score` is its green, `keypoints3d` hold its
-    blue."""
+    """Finds red // 50 people, three at most, in a photo whose pixels are all alike; `score` is its green, `keypoints3d` hold
+    its blue."""
 
     def __init__(self, delay=0):
         super().__init__()

@@ -88,11 +88,12 @@ def test_tfrecords_in_and_out(tmp_path, batch_export):
         (1, "A record must have one image/encoded"), (2, "A record must be a tf"), (4, "A TFRecord file must be whole")]
 
 
-def test_meshes_are_scenes_or_a_column(tmp_path, batch_export):
+def test_meshes_are_scenes_or_a_column(tmp_path, batch_export, monkeypatch):
     import trimesh
 
+    monkeypatch.chdir(tmp_path)
     photos = make_photos(tmp_path / "photos", 3)
-    run(tmp_path / "glb", batch_export, photos=(str(photos),), meshes="glb")
+    run("./glb", batch_export, photos=(str(photos),), meshes="glb")
     found = sorted(glob.glob(f"{tmp_path}/glb/meshes/*/*"))
     assert [os.path.basename(path) for path in found] == ["00001-p01-0.glb", "00002-p02-0.glb"]
     assert len(trimesh.load(found[1]).geometry) == 2

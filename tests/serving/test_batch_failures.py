@@ -132,7 +132,7 @@ def test_a_mark_that_is_cut_short_marks_nothing(tmp_path, batch_export):
     photos = make_photos(tmp_path / "photos", 3)
     run(tmp_path / "out", batch_export, photos=(str(photos),), shard_size=1)
     (tmp_path / "out/done/00001-of-00003.json").write_text('{"inpu')
-    (tmp_path / "out/done/00002-of-00003.json").write_bytes(b"")
+    (tmp_path / "out/done/00002-of-00003.json").write_bytes(b"3")
     summary = run(tmp_path / "out", batch_export, photos=(str(photos),), shard_size=1)
     assert summary == pipeline.Summary(shards=3, found_done=1, inputs=3, people=3, dead_letters=0)
 

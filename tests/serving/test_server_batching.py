@@ -156,7 +156,7 @@ def test_a_run_ends_at_its_deadline(ask):
 @pytest.mark.parametrize("signature, steps", [("slow", FOR_EVER), ("slow_rows", np.array([FOR_EVER]))])
 def test_a_run_that_nobody_waits_for_ends_in_time(serve, monkeypatch, signature, steps):
     """No session can be told to stop a run; only its time is limited. What was merged is not tried again one by one."""
-    running = serve(batching=Batching(num_batch_threads=1, batch_timeout_micros=200_000), run_timeout=1)
+    running = serve(batching=Batching(num_batch_threads=1, batch_timeout_micros=1_000_000), run_timeout=1)
     servable, runs = running.server.versions.current, []
     run = servable.run
     monkeypatch.setattr(servable, "run", lambda signature, *rest: runs.append(signature.name) or run(signature, *rest))

@@ -115,7 +115,8 @@ def test_a_flood_of_large_requests_is_refused_and_takes_little_memory(process):
     callers = [Caller(re.search(r" on (\S+) ", line)[1], options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(5)]
     busy = callers[4].start("slow", steps=np.int32(4000))
     before = peak_mib(running.pid)
-    flood = [callers[i % 4].start("image", image=np.zeros([2000, 2600, 3], np.uint8)) for i in range(60)]  # 15 MiB each
+    image = np.zeros([2000, 2600, 3], np.uint8)  # 15 MiB
+    flood = [callers[i % 4].start("image", timeout=300, image=image) for i in range(60)]
     while not all(call.done() for call in flood):
         callers[4].states()  # the server is there for others
         time.sleep(0.05)

@@ -115,8 +115,9 @@ def test_rest_request_whose_upload_is_under_way_is_answered(running, stopping):
         connection.close()
 
 
-def test_upload_that_never_ends_is_cut_off_after_the_grace(serve):
-    running = serve(grace=0.3)
+@pytest.mark.parametrize("grace", [0.0, 0.3])
+def test_upload_that_never_ends_is_cut_off_after_the_grace(serve, grace):
+    running = serve(grace=grace)
     upload = http.client.HTTPConnection(running.rest.replace("http://", ""), timeout=TIMEOUT)
     upload.putrequest("POST", "/v1/models/hund:predict")
     upload.putheader("Content-Length", "1000")
@@ -162,7 +163,7 @@ def test_client_that_gives_up_its_upload_leaves_nothing_behind(running, caplog):
     call.cancel()
     proxy.gate.set()
     under_way(running, 0)
-    assert running.server._intake.bytes == 0 and caller.version() == 1
+    assert caller.version() == 1
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
     caller.channel.close()
     proxy.close()

@@ -16,6 +16,7 @@ from hund_tf.serving.intake import READERS, SMALL, Intake
 from hund_tf.serving.settings import MEBIBYTE, Batching, ServerSettings
 from tests.serving.calls import TIMEOUT, Caller, http as ask_http, request, wait_until
 
+FOR_EVER = np.int32(1_000_000)  # steps: minutes
 INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -53,7 +54,7 @@ def test_values_that_pass_through_the_interpreter_are_few(serve):
 @pytest.mark.parametrize("body", [b'{"instances": [' + b"1," * 2**20 + b"1]}", b'{"instances": [' + b"[]," * 2**19 + b"[]]}",
                                   b'{"instances": [' + b'{"x":1},' * 2**19 + b"1]}"])
 def test_json_of_many_values_is_not_parsed(body, monkeypatch):
-    monkeypatch.setattr(json_tensors.json, "loads", None)
+    monkeypatch.setattr(json_tensors, "_loads", None)
     with pytest.raises(RequestError, match="at most 1,048,576 values, .*Received: 1,0") as failure:
         json_tensors.parse(body)
     assert failure.value.code == INVALID
@@ -96,10 +97,10 @@ def test_model_is_looked_for_before_the_body_is_read(serve):
 
 def test_bytes_in_flight_are_bounded_over_both_ports(serve):
     running = serve(max_message_bytes=3 * MEBIBYTE, max_rest_bytes=3 * MEBIBYTE, max_in_flight_bytes=4 * MEBIBYTE,
-                    batching=Batching(num_batch_threads=1))
+                    batching=Batching(num_batch_threads=1), run_timeout=8)
     intake = running.server._intake
     caller = Caller(running.address)
-    busy = caller.start("slow", steps=np.int32(2000))
+    busy = caller.start("slow", steps=FOR_EVER)
     wait_until(lambda: running.server.busy, "the thread is taken")
     image = np.zeros([1000, 900, 3], np.uint8)  # 2.6 MiB
     waiting = caller.start("image", image=image)
@@ -109,8 +110,10 @@ def test_bytes_in_flight_are_bounded_over_both_ports(serve):
     assert failure.value.code() == EXHAUSTED
     status, said = answer_to_headers(running, {"Content-Length": str(2 * MEBIBYTE)})  # before its body is here
     assert status == 429 and "--max-in-flight-mb" in said
-    caller.predict("constants", timeout=TIMEOUT)  # what is small has room
-    assert waiting.result() and busy.result()
+    constants = caller.start("constants")  # what is small has room, though no thread
+    wait_until(lambda: running.server._predictor._under_way.count == 3, "it waits, too")
+    busy.cancel()
+    assert waiting.result() and constants.result()
     wait_until(lambda: intake.bytes == 0, "all is answered")
     assert caller.predict("image", image=image)["size"].tolist() == [1000, 900]
     caller.channel.close()
@@ -200,3 +203,20 @@ def test_declared_bytes():
     assert tensors.declared_bytes(proto) == 24
     proto.tensor_shape.dim[0].size = -1
     assert tensors.declared_bytes(proto) == 0
+    proto.tensor_shape.dim[0].size = 2**62
+    for _ in range(100_000):  # a product of so many would take minutes
+        proto.tensor_shape.dim.add(size=2**62)
+    assert tensors.declared_bytes(proto) == 0
+
+
+def test_rest_upload_that_stands_still_gives_its_room_back(serve):
+    running = serve(rest_timeout=0.5)
+    connection = http.client.HTTPConnection(running.rest.replace("http://", ""), timeout=TIMEOUT)
+    connection.putrequest("POST", "/v1/models/hund:predict")
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders(b"{")
+    wait_until(lambda: running.server._intake.bytes == 1000, "it has its room")
+    answer = connection.getresponse()
+    assert answer.status == 504 and "within 0.5 s (--rest-timeout)" in json.loads(answer.read())["error"]
+    assert running.server._intake.bytes == 0
+    connection.close()

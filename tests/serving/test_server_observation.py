@@ -154,7 +154,8 @@ def test_output_filters_pick_from_one_graph(serve, monkeypatch):
     running = serve()
     session, fetched = running.server.versions.current._session, set()
     run = session.run
-    monkeypatch.setattr(session, "run", lambda fetches, *rest, **more: fetched.add(tuple(fetches)) or run(fetches, *rest, **more))
+    monkeypatch.setattr(session, "run", lambda fetches, *rest, **more: (
+        fetched.add(tuple(fetches)) or run(fetches, *rest, **more)))
     caller = Caller(running.address)
     for outputs in (["y"], ["total"], ["y", "total"], []):
         assert set(caller.predict(outputs=outputs, x=np.ones([1, 3], np.float32))) == (set(outputs) or {"y", "total"})
