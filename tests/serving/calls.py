@@ -1,7 +1,6 @@
 """What the tests of the server ask it with: the official stubs, and plain HTTP."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-TIMEOUT = 30  # seconds; a test that waits this long has failed
+from tests.serving.waiting import TIMEOUT, wait_until  # noqa: F401  (for those who import this alone)
 
 
 class Caller:
@@ -69,10 +68,3 @@ def http(url, body=None, context=None, headers=None):
         with error:
             status, text = error.code, error.read().decode()
     return status, json.loads(text) if text.startswith("{") else text
-
-
-def wait_until(condition, what, seconds=TIMEOUT):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.01)

@@ -130,6 +130,44 @@ def ours_only(address):
         pytest.skip("TensorFlow Serving does this otherwise: docs/serving.md, where it differs")
 
 
+@pytest.fixture(params=["sync", "async"])
+def make_client(request):
+    """Makes a client whose methods wait, of either kind, and closes it."""
+    from hund_tf.client import AsyncHundClient, HundClient, RetryPolicy
+
+    made, loop = [], asyncio.new_event_loop()
+
+    class Waiting:
+        """An `AsyncHundClient` seen as a `HundClient`."""
+
+        def __init__(self, *arguments, **settings):
+            self.client = AsyncHundClient(*arguments, **settings)
+
+        def __getattr__(self, name):
+            async def call(*arguments, **settings):
+                return await getattr(self.client, name)(*arguments, **settings)
+
+            return lambda *arguments, **settings: loop.run_until_complete(call(*arguments, **settings))
+
+    def make(*arguments, **settings):
+        kind = HundClient if request.param == "sync" else Waiting
+        made.append(kind(*arguments, **{"timeout": 20, "retries": RetryPolicy(first_wait=0.01), **settings}))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+    loop.close()
+
+
+@pytest.fixture
+def fake_server():
+    from tests.serving.fake_server import FakeServer
+
+    with FakeServer() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def server_certificates(tmp_path_factory):
     """Self-signed pairs `server.pem`, `server.key`, `client.pem`, `client.key` in a folder."""

@@ -20,7 +20,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 VERSION = 7  # of the model
 FOUND, ROWS = 2, 8  # people in every photo; P
 PHOTO = np.full([48, 64, 3], 120, np.uint8)
+NOWHERE = "127.0.0.1:1"  # where nothing listens
 Failure = collections.namedtuple("Failure", "code message")
+UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "loading")
 
 
 def people(count, rows):

@@ -1,11 +1,7 @@
 """The client against a server in this process: what is sent, what comes back, what is refused, what is tried again."""
 
 import asyncio
-import os
-import signal
-import threading
 import time
-from concurrent import futures
 
 import grpc
 import numpy as np
@@ -13,48 +9,12 @@ import pytest
 
 from hund_tf.client import (AsyncHundClient, HundClient, HundInputError, HundServerError, HundTimeoutError,
                             HundUnavailableError, RetryPolicy)
-from hund_tf.client import results, retries, tensors
-from tests.serving.calls import wait_until
-from tests.serving.fake_server import FOUND, PHOTO, ROWS, VERSION, Failure, FakeServer, outputs_of, people, server_process
+from hund_tf.client import results, tensors
+from tests.serving.fake_server import (FOUND, NOWHERE, PHOTO, ROWS, UNAVAILABLE, VERSION, Failure, FakeServer, outputs_of,
+                                       people)
 
-UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "loading")
-FULL = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
 QUICK = RetryPolicy(first_wait=0.01)
-NOWHERE = "127.0.0.1:1"  # where nothing listens
-
-
-@pytest.fixture(params=["sync", "async"])
-def make_client(request):
-    """Makes a client whose methods wait, of either kind, and closes it."""
-    made, loop = [], asyncio.new_event_loop()
-
-    class Waiting:
-        """An `AsyncHundClient` seen as a `HundClient`."""
-
-        def __init__(self, *arguments, **settings):
-            self.client = AsyncHundClient(*arguments, **settings)
-
-        def __getattr__(self, name):
-            async def call(*arguments, **settings):
-                return await getattr(self.client, name)(*arguments, **settings)
-
-            return lambda *arguments, **settings: loop.run_until_complete(call(*arguments, **settings))
-
-    def make(*arguments, **settings):
-        kind = HundClient if request.param == "sync" else Waiting
-        made.append(kind(*arguments, **{"timeout": 20, "retries": QUICK, **settings}))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
-    loop.close()
-
-
-@pytest.fixture
-def fake_server():
-    with FakeServer() as server:
-        yield server
+FULL = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
 
 
 def test_people_of_a_photo(fake_server, make_client):
@@ -229,226 +189,11 @@ def test_async_calls_run_beside_each_other():
         assert [result.num_people for result in found] == [1, 2] * 6 and server.most_running > 6
 
 
-async def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.005)
-
-
-CLOSED = "CANCELLED: the client was closed before there was an answer"
-
-
-@pytest.fixture(params=["under way", "in a wait"])
-def stuck(request):
-    """A server whose calls get no further: itself, the policy to call it with, and a function, whether so many are stuck."""
-    waits = []
-
-    class LongWait(RetryPolicy):
-        def wait(self, finished_rounds, noise):
-            waits.append(finished_rounds)
-            return 15.0
-
-    with FakeServer() as server:
-        if request.param == "under way":
-            server.awake.clear()
-            yield server, LongWait(rounds=0), lambda calls: len(server.requests) == calls
-        else:
-            server.failures = [UNAVAILABLE] * 9
-            yield server, LongWait(), lambda calls: len(waits) == calls
-
-
-def test_call_after_close_is_refused(fake_server, make_client):
-    client = make_client(fake_server.address)
-    client.describe(), client.close(), client.close()
-    with pytest.raises(RuntimeError, match="A client must be open"):
-        client.reconstruct(PHOTO)
-
-
-def test_close_ends_calls(stuck):
-    server, policy, are_stuck = stuck
-    start, client = time.monotonic(), HundClient(server.address, timeout=20, retries=policy)
-    with futures.ThreadPoolExecutor() as pool:
-        calls = [pool.submit(client.reconstruct, PHOTO) for _ in range(3)]
-        wait_until(lambda: are_stuck(3), "three calls are under way")
-        client.close()
-        for call in calls:
-            with pytest.raises(HundServerError, match=CLOSED) as caught:
-                call.result()
-            assert caught.value.code == grpc.StatusCode.CANCELLED
-    assert time.monotonic() - start < 10
-
-
-def test_close_right_before_a_try(fake_server, monkeypatch):
-    client = HundClient(fake_server.address, timeout=20)
-    monkeypatch.setattr(retries.Tries, "begin", lambda tries: client.close())
-    with pytest.raises(HundServerError, match=CLOSED):
-        client.reconstruct(PHOTO)
-
-
-def test_close_ends_calls_of_asyncio(stuck):
-    async def run():
-        client = AsyncHundClient(server.address, timeout=20, retries=policy)
-        calls = [asyncio.create_task(client.reconstruct(PHOTO)) for _ in range(3)]
-        await until(lambda: are_stuck(3))
-        await client.close()
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    (server, policy, are_stuck), start = stuck, time.monotonic()
-    for error in asyncio.run(run()):
-        assert isinstance(error, HundServerError) and error.code == grpc.StatusCode.CANCELLED and CLOSED in str(error)
-    assert time.monotonic() - start < 10
-
-
-def test_cancelled_task_of_a_closed_client_is_cancelled(stuck):
-    async def run():
-        client = AsyncHundClient(server.address, timeout=20, retries=policy)
-        call = asyncio.create_task(client.reconstruct(PHOTO))
-        await until(lambda: are_stuck(1))
-        call.cancel()
-        await client.close()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-
-    server, policy, are_stuck = stuck
-    asyncio.run(run())
-
-
-def test_call_that_is_given_up_leaves_the_client_usable(stuck):
-    async def run():
-        async with AsyncHundClient(server.address, timeout=20, retries=policy) as client:
-            call = asyncio.create_task(client.reconstruct(PHOTO))
-            await until(lambda: are_stuck(1))
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(call, 0.05)
-            assert call.cancelled()
-            server.failures = []
-            server.awake.set()
-            assert (await client.reconstruct(PHOTO)).num_people == FOUND
-
-    server, policy, are_stuck = stuck
-    asyncio.run(run())
-
-
 def test_wrong_timeout_is_an_error_at_the_call_of_asyncio():
     client = AsyncHundClient(NOWHERE)
     for call in (client.describe, client.status, lambda timeout: client.reconstruct(PHOTO, timeout=timeout)):
         with pytest.raises(ValueError, match="`timeout` must be a positive number of seconds. Received: 0"):
             call(timeout=0)
-
-
-def test_silent_address_is_passed_over_and_found_again(make_client, monkeypatch):
-    with FakeServer() as one, FakeServer() as two:
-        client = make_client([one.address, two.address])
-        one.awake.clear()
-        assert [client.reconstruct(PHOTO, timeout=4).num_people for _ in range(6)] == [FOUND] * 6
-        assert len(one.requests) == 1 and len(two.requests) == 6
-        one.awake.set()
-        monkeypatch.setattr(retries, "SUSPECT_S", 0.0)  # as if that time were over
-        assert [client.reconstruct(PHOTO).num_people for _ in range(2)] == [FOUND] * 2
-        assert len(one.requests) == 2 and len(two.requests) == 7
-
-
-def test_slow_address_alone_has_the_whole_timeout(make_client):
-    with FakeServer(delay=0.6) as server:
-        assert make_client([NOWHERE, server.address]).reconstruct(PHOTO, timeout=1.1).num_people == FOUND
-        assert make_client(server.address, retries=RetryPolicy(try_timeout=0.1)).reconstruct(PHOTO, timeout=1.1).rows == ROWS
-        assert len(server.requests) == 2
-
-
-def test_frozen_replica_costs_no_request():
-    with server_process(0.0) as (first, process), FakeServer() as second:
-        with HundClient([first, second.address], timeout=20, retries=RetryPolicy(try_timeout=0.3)) as client:
-            client.reconstruct(PHOTO), client.reconstruct(PHOTO)
-            os.kill(process.pid, signal.SIGSTOP)
-            assert [client.reconstruct(PHOTO).num_people for _ in range(6)] == [FOUND] * 6
-
-
-def test_requests_take_turns(make_client):
-    with FakeServer() as one, FakeServer() as two:
-        client = make_client(f"{one.address}, {two.address}")
-        for _ in range(6):
-            client.reconstruct(PHOTO)
-        assert len(one.requests) == len(two.requests) == 3
-
-
-def test_dead_address_is_passed_over_and_found_again(make_client):
-    with FakeServer() as one, FakeServer() as two:
-        client = make_client([one.address, two.address], retries=0)
-        client.reconstruct(PHOTO), client.reconstruct(PHOTO)
-        one.stop()
-        assert [client.reconstruct(PHOTO).num_people for _ in range(6)] == [FOUND] * 6 and len(two.requests) == 7
-        with FakeServer(port=one.port) as again:
-            end = time.monotonic() + 10
-            while not again.requests and time.monotonic() < end:
-                client.reconstruct(PHOTO)
-                time.sleep(0.02)
-            assert again.requests
-
-
-def load(client, count, workers=8):
-    """That many requests by many threads: list of results or exceptions; `progress[0]` counts them."""
-    answers, progress, numbers = [None] * count, [0], iter(range(count))
-    lock = threading.Lock()
-
-    def work():
-        while True:
-            with lock:
-                i = next(numbers, None)
-            if i is None:
-                return
-            try:
-                answers[i] = client.reconstruct(PHOTO, outputs=["box"])
-            except Exception as error:
-                answers[i] = error
-            progress[0] += 1
-
-    threads = [threading.Thread(target=work) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    return answers, progress, threads
-
-
-@pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_no_request_is_lost_when_a_replica_dies_under_load(how):
-    with server_process(0.03) as (first, process), FakeServer(delay=0.03) as second:
-        with HundClient([first, second.address], timeout=30, retries=1) as client:
-            answers, progress, threads = load(client, 120)
-            while progress[0] < 30:
-                time.sleep(0.005)
-            before = len(second.requests)
-            getattr(process, how)()
-            for thread in threads:
-                thread.join()
-    assert [type(answer).__name__ for answer in answers if not hasattr(answer, "box")] == []
-    assert before < 60 and len(second.requests) > 90  # both worked before, and one did the rest
-
-
-def test_no_request_of_asyncio_is_lost_when_a_replica_dies_under_load():
-    async def run(addresses, process):
-        async def work():
-            return [await client.reconstruct(PHOTO, outputs=["box"]) for _ in range(15)]
-
-        async with AsyncHundClient(addresses, timeout=30, retries=1) as client:
-            workers = [asyncio.create_task(work()) for _ in range(8)]
-            await until(lambda: len(second.requests) > 15)
-            process.kill()
-            return sum(await asyncio.gather(*workers), [])
-
-    with server_process(0.03) as (first, process), FakeServer(delay=0.03) as second:
-        assert len(asyncio.run(run([first, second.address], process))) == 120 and len(second.requests) > 75
-
-
-def test_no_request_is_lost_when_a_replica_is_stopped_under_load():
-    with FakeServer(delay=0.03) as first, FakeServer(delay=0.03) as second:
-        with HundClient([first.address, second.address], timeout=30, retries=1) as client:
-            answers, progress, threads = load(client, 120)
-            while progress[0] < 30:
-                time.sleep(0.005)
-            first.stop()
-            for thread in threads:
-                thread.join()
-    assert [repr(answer) for answer in answers if not hasattr(answer, "box")] == [] and len(second.requests) > 60
 
 
 @pytest.mark.parametrize("settings, words", [

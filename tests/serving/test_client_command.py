@@ -116,10 +116,10 @@ def test_server_that_cannot_be_reached_exits_with_1(capsys):
 
 
 def test_server_that_is_not_there_yet_is_waited_for(fake_server, capsys, monkeypatch):
-    monkeypatch.setattr(cli_remote, "FIRST_ANSWER_S", 0.05)
-    fake_server.failures = [Failure(grpc.StatusCode.UNAVAILABLE, "loading")] * 3
+    monkeypatch.setattr(cli_remote, "FIRST_ANSWER_S", 0.5)
+    fake_server.failures = [Failure(grpc.StatusCode.UNAVAILABLE, "loading")] * 5
     assert cli.main(f"reconstruct a.png --format json --server {fake_server.address}".split()) == 0
-    assert "hund: --server is waited for, up to 60 s. Received: 127.0.0.1" in capsys.readouterr().err
+    assert "hund: --server is waited for, up to 60 s more. Received: 127.0.0.1" in capsys.readouterr().err
     fake_server.failures = [Failure(grpc.StatusCode.NOT_FOUND, "no such model")]
     assert cli.main(f"reconstruct a.png --format json --server {fake_server.address}".split()) == 1
     assert "waited" not in capsys.readouterr().err  # that does not pass
