@@ -40,7 +40,6 @@ def _export(options):
         os.makedirs(options.out, exist_ok=True)
     except OSError as error:
         raise cli_values.BadInput(f"--out must be a folder that can be made. Received: {options.out!r} ({error}).") from None
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from hund_tf.export import saved_model
 
     try:

@@ -14,7 +14,7 @@ New versions that appear below the folder take over without a lost request. SIGT
 way are finished first. The line on standard output says when it is ready, and where."""
 _EPILOG = """\
 examples:
-  hund export --preset body --out models && hund serve --model models/hund
+  hund export --out models && hund serve --model models/hund
   hund serve --model models/hund --batching batching_parameters.txt --host 0.0.0.0
   hund serve --model models/hund --tls-cert server.pem --tls-key server.key --tls-client-ca clients.pem
 

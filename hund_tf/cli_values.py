@@ -87,7 +87,7 @@ class BadInput(ValueError):
 def guarded(action):
     """The action with its complaints about the input as one sentence and exit code 2."""
     def run(options):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
             return action(options)
         except (BadInput, ValueError, FileNotFoundError, FileExistsError) as error:

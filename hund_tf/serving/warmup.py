@@ -1,5 +1,6 @@
 """Recorded requests in (assets.extra/tf_serving_warmup_requests), a version that has run each of them out."""
 
+import logging
 import os
 
 import tensorflow as tf
@@ -8,6 +9,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from hund_tf.serving.tensors import decode
 
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_LOG = logging.getLogger(__name__)
 MAX_RECORDS = 1000  # TensorFlow Serving's
 _MAX_BYTES = 2**31
 _RULE = "Warm-up requests must be a whole TFRecord file."
@@ -47,6 +49,7 @@ def replay(servable):
             signature.check(name, array, request.inputs[name].dtype)
         servable.run(signature, signature.completed(feeds), signature.wanted(request.output_filter))
         count += 1
+        _LOG.info("version %d: warm-up request %d answered, %s", servable.version, count, signature.name)
     if not count and os.path.getsize(path):
         raise ValueError(f"{path}: {_RULE} Received: no record in {os.path.getsize(path)} bytes.")
     return count

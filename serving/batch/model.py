@@ -63,7 +63,7 @@ def columns(folder, vertices=False):
     path = storage.join(folder, "saved_model.pb")
     if not storage.exists(path):
         raise FileNotFoundError("A model must be the folder of one version of an export, such as out/hund/1. Received: "
-                                f"{folder}, without saved_model.pb; `hund export --preset body --out out` makes one.")
+                                f"{folder}, without saved_model.pb; `hund export --out out` makes one.")
     try:
         graphs = saved_model_pb2.SavedModel.FromString(storage.read(path)).meta_graphs
     except DecodeError:
